@@ -1,0 +1,243 @@
+"""The one tree of settings, and its way to and from TOML, `key=value` pairs and plain dictionaries.
+
+Settings are layered: the defaults below, then a recipe, then a `--config` file, then `--set` pairs and flags. A key is
+written with its section (`learn.alpha`) or, as no two sections share a name, without it (`alpha`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from elman.errors import UsageError, nearest
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TextSettings(Section):
+    """How text becomes symbols."""
+
+    unit: Literal["word", "char", "byte", "bpe"] = Field("word", description="what one symbol is")
+    vocab_size: int | None = Field(
+        None, gt=0, description="dictionary size D, special symbols included; the most frequent symbols are kept"
+    )
+    min_count: int = Field(1, ge=1, description="symbols rarer than this in the training text become <unk>")
+    lowercase: bool = Field(False, description="lower-case the text first (words and BPE)")
+    split_punctuation: bool = Field(False, description="make every punctuation mark a word of its own")
+    vocabulary: str | None = Field(None, description="a file with one word a line to use as the dictionary")
+
+
+class NetworkSettings(Section):
+    """The shape of the network: D comes from the text, the rest from here."""
+
+    encoder: str = Field("one-hot", description="how w(t) is encoded (table ENCODERS)")
+    cell: str = Field("elman", description="the recurrent cell (table CELLS)")
+    output: str = Field("full", description="the output layer (table OUTPUTS)")
+    hidden: int = Field(200, ge=1, description="hidden size H")
+    layers: int = Field(1, ge=1, description="recurrent layers, one on top of the other")
+    activation: str = Field("sigmoid", description="f, the activation of the hidden layer (table ACTIVATIONS)")
+    bias: bool = Field(False, description="add a bias at the hidden and output layers")
+    tied: bool = Field(False, description="share one matrix between U and V: V = U^T")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of hidden units dropped on the way up, in training")
+    init_range: float = Field(0.1, gt=0.0, description="U, V and W start uniform in [-init_range, init_range]")
+    recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
+
+
+class LearnSettings(Section):
+    """How the network learns."""
+
+    regime: Literal["running", "sentences", "online"] = Field(
+        "running",
+        description="running text in parallel streams; independent sentences; or Mikolov's one stream, word by word",
+    )
+    optimizer: str = Field("sgd", description="how weights follow gradients (table OPTIMIZERS)")
+    alpha: float | None = Field(None, gt=0.0, description="learning rate; unset, the optimiser's own default")
+    beta: float = Field(0.0, ge=0.0, lt=1.0, description="L2 regularisation: weights shrink by beta with every update")
+    recurrent_rate: float = Field(1.0, gt=0.0, description="what alpha is multiplied by for W")
+    batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
+    bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
+    bptt_block: int = Field(10, ge=1, description="online: words between two updates of U and W")
+    clip: float | None = Field(None, gt=0.0, description="scale gradients down to this norm (online: clip each error)")
+    epochs: int = Field(20, ge=0, description="passes over the training text, at most")
+    schedule: str = Field("halve", description="how alpha changes (table SCHEDULES)")
+    min_improvement: float = Field(
+        0.003, ge=0.0, lt=1.0, description="halve: the share by which validation has to improve in an epoch"
+    )
+    patience: int = Field(3, ge=1, description="epochs without a better validation before training stops early")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32", description="the numbers that products are made in; weights, updates and states stay fp32"
+    )
+    seed: int = Field(1, ge=0, lt=2**63, description="where randomness starts")
+    threads: int | None = Field(None, ge=1, description="processor threads; unset, all")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the network computes: cpu or cuda")
+    checkpoint_every: int = Field(1000, ge=0, description="updates between checkpoints; 0: only after an epoch")
+    log_every: int = Field(100, ge=1, description="updates between two lines of log.jsonl")
+
+    @model_validator(mode="after")
+    def _online_is_one_stream(self) -> LearnSettings:
+        if self.regime == "online" and self.optimizer != "sgd":
+            raise ValueError("regime online is plain SGD: optimizer must be sgd")
+        return self
+
+
+class Settings(Section):
+    """All settings of a training run."""
+
+    text: TextSettings = TextSettings()
+    network: NetworkSettings = NetworkSettings()
+    learn: LearnSettings = LearnSettings()
+
+
+SECTIONS: dict[str, type[Section]] = {"text": TextSettings, "network": NetworkSettings, "learn": LearnSettings}
+
+
+def known_keys() -> list[str]:
+    """Return every key, with its section: `text.unit`, `network.hidden`, `learn.alpha`, ..."""
+    return [f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields]
+
+
+def full_key(key: str) -> str:
+    """Return `key` with its section, or raise `UsageError` with the nearest known name.
+
+    >>> full_key("alpha")
+    'learn.alpha'
+    """
+    normal = key.strip().replace("-", "_")
+    keys = known_keys()
+    if normal in keys:
+        return normal
+    short = {name.split(".", 1)[1]: name for name in keys}
+    if normal in short:
+        return short[normal]
+    close = nearest(normal, keys) or short.get(nearest(normal, short) or "")
+    raise UsageError(
+        f"there is no setting {key!r}", hint=f"did you mean {close}?" if close else f"known: {', '.join(keys)}"
+    )
+
+
+def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    """Read `key=value` pairs, the value as TOML or else as a plain string, into a flat dictionary of full keys.
+
+    >>> parse_pairs(["alpha=0.5", "unit=char", "network.tied=true"])
+    {'learn.alpha': 0.5, 'text.unit': 'char', 'network.tied': True}
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair!r} is not of the form key=value", hint="for example --set learn.alpha=0.1")
+        values[full_key(key)] = _toml_value(value.strip())
+    return values
+
+
+def _toml_value(value: str) -> Any:  # noqa: ANN401 - TOML decides
+    if value.lower() in ("none", "null", ""):
+        return None
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def flatten(tree: Mapping[str, Any], source: str = "settings") -> dict[str, Any]:
+    """Turn sections of settings into a flat dictionary of full keys, refusing unknown ones."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            if name not in SECTIONS:
+                close = nearest(name, SECTIONS)
+                raise UsageError(
+                    f"{source}: there is no section [{name}]",
+                    hint=f"did you mean [{close}]?" if close else f"known: {', '.join(SECTIONS)}",
+                )
+            for key, inner in value.items():
+                if key not in SECTIONS[name].model_fields:
+                    close = nearest(key, SECTIONS[name].model_fields) or key
+                    found = full_key(close) if close != key else full_key(f"{name}.{key}")
+                    raise UsageError(f"{source}: there is no setting {name}.{key}", hint=f"did you mean {found}?")
+                flat[f"{name}.{key}"] = inner
+        else:
+            flat[full_key(name)] = value
+    return flat
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of settings into a flat dictionary of full keys."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist", hint="give the path of a TOML file of settings") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as text: {error}") from error
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Read TOML text into a flat dictionary of full keys; `source` names it in errors."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{source} is not TOML: {error}") from error
+    tree.pop("about", None)  # recipes say in words what they are
+    return flatten(tree, source)
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes in the package."""
+    return sorted(entry.name[:-5] for entry in resources.files("elman.recipes").iterdir() if entry.name.endswith(".toml"))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Read a packaged recipe by name, or a TOML file by path, into a flat dictionary of full keys."""
+    names = recipe_names()
+    if name in names:
+        return parse_toml(resources.files("elman.recipes").joinpath(f"{name}.toml").read_text("utf-8"), f"recipe {name}")
+    if name.endswith(".toml"):
+        return read_toml(Path(name))
+    close = nearest(name, names)
+    raise UsageError(
+        f"there is no recipe {name!r}",
+        hint=f"did you mean {close}?" if close else f"known: {', '.join(names)}, or a FILE.toml",
+    )
+
+
+def build(*layers: Mapping[str, Any]) -> Settings:
+    """Lay flat dictionaries of full keys over the defaults, the last one strongest, and check every value.
+
+    Raises
+    ------
+    UsageError
+        for an unknown key, a value of the wrong type, or one out of range.
+    """
+    tree: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for layer in layers:
+        for key, value in layer.items():
+            section, name = full_key(key).split(".", 1)
+            tree[section][name] = value
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError(_first_problem(error)) from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] == "value_error":
+        return what
+    return f"{key} = {problem['input']!r} cannot be: it {what[0].lower()}{what[1:]}"
+
+
+def to_flat(settings: Settings) -> dict[str, Any]:
+    """Return settings as a flat dictionary of full keys."""
+    return {f"{section}.{k}": v for section, values in settings.model_dump().items() for k, v in values.items()}
