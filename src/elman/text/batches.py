@@ -1,0 +1,186 @@
+"""Ids cut into batches, in the two regimes: running text in parallel streams, and independent sentences.
+
+Arrays are (T, B), time first: T steps of B streams or sentences side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import UsageError
+
+Ids = NDArray[Any]  # 1-D, any integer type; may be memory-mapped
+Batch = NDArray[np.int64]
+
+
+def known(ids: Batch, size: int, unk_id: int | None) -> tuple[Batch, NDArray[np.bool_]]:
+    """Replace ids outside the dictionary (`size` = D) by `unk_id`, or by 0 without one; say also which were inside.
+
+    >>> known(np.array([3, 9, 4]), 9, 1)
+    (array([3, 1, 4]), array([ True, False,  True]))
+    """
+    inside = ids < size
+    return np.where(inside, ids, 0 if unk_id is None else unk_id), inside
+
+
+def streams(ids: Ids, batch: int, end_id: int) -> tuple[Batch, Batch]:
+    """Cut a text into `batch` contiguous streams; return inputs and targets, both (B, n) with n = len(ids) // batch.
+
+    The input of a target is the id before it in the text, the first one's a sentence end, so that each id is a target
+    once, but for a tail of less than `batch` ids. This copies the text: it is the plain twin of `windows`.
+    """
+    n = _stream_length(ids, batch)
+    whole = np.asarray(ids[: batch * n]).astype(np.int64)
+    before = np.concatenate([[end_id], whole[:-1]])
+    return before.reshape(batch, n), whole.reshape(batch, n)
+
+
+class Windows:
+    """The windows over the streams of a text: item i is (inputs, targets), (T, B) each, copied when it is asked for.
+
+    Windows follow each other, T = `length` steps at a time; the last may be shorter. With batch = 1 nothing is lost.
+    """
+
+    def __init__(self, ids: Ids, batch: int, length: int, end_id: int) -> None:
+        self._steps = _stream_length(ids, batch)
+        self._streams = ids[: batch * self._steps].reshape(batch, self._steps)  # a view
+        self._first = np.array([end_id, *(int(ids[b * self._steps - 1]) for b in range(1, batch))], dtype=np.int64)
+        self._length = length
+
+    def __len__(self) -> int:
+        return -(-self._steps // self._length)
+
+    @property
+    def targets(self) -> int:
+        """How many ids are targets: all but the tail."""
+        return int(self._streams.size)
+
+    def __getitem__(self, index: int) -> tuple[Batch, Batch]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} windows, not {index}")
+        start = (index % len(self)) * self._length
+        stop = min(start + self._length, self._steps)
+        inputs = np.empty((stop - start, len(self._first)), dtype=np.int64)
+        inputs[0] = self._streams[:, start - 1] if start else self._first
+        inputs[1:] = self._streams[:, start : stop - 1].T
+        targets = np.ascontiguousarray(self._streams[:, start:stop].T, dtype=np.int64)
+        return inputs, targets
+
+    def __iter__(self) -> Iterator[tuple[Batch, Batch]]:
+        return self.iterate()
+
+    def iterate(self, start: int = 0) -> Iterator[tuple[Batch, Batch]]:
+        """Give the windows from number `start` on, as a resumed run needs them."""
+        return (self[index] for index in range(start, len(self)))
+
+
+def windows(ids: Ids, batch: int, length: int, end_id: int) -> Windows:
+    """Cut a text into windows of `length` steps over `batch` streams (see `streams`), without copying it.
+
+    Raises
+    ------
+    UsageError
+        for a text of fewer than `batch` ids.
+    """
+    return Windows(ids, batch, length, end_id)
+
+
+def _stream_length(ids: Ids, batch: int) -> int:
+    if len(ids) < batch:
+        raise UsageError(
+            f"the text has {len(ids)} symbols: too few for batch = {batch} streams", hint="make batch smaller"
+        )
+    return len(ids) // batch
+
+
+@dataclass(frozen=True)
+class SentenceBatch:
+    """Sentences side by side, padded with sentence ends to the longest.
+
+    inputs, targets: (T, B); the first input is a sentence end, the last target of a sentence its own end.
+    mask: (T, B), True for what is no padding. sentences: (B,), their places in the text.
+    """
+
+    inputs: Batch
+    targets: Batch
+    mask: NDArray[np.bool_]
+    sentences: NDArray[np.int64]
+
+
+class SentenceBatches:
+    """The sentences of a text, sorted by length and cut into batches of nearly equally many, `batch` at the most."""
+
+    def __init__(self, ids: Ids, batch: int, end_id: int) -> None:
+        self._ids = ids
+        self._end_id = end_id
+        self._stops = _stops(ids, end_id)
+        self._starts = np.concatenate([[0], self._stops[:-1]])
+        self._sorted = np.argsort(self._stops - self._starts, kind="stable")
+        count = len(self._stops)
+        self._cuts = np.linspace(0, count, -(-count // batch) + 1).round().astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._cuts) - 1
+
+    @property
+    def sentences(self) -> int:
+        """The number of sentences."""
+        return len(self._stops)
+
+    def __getitem__(self, index: int) -> SentenceBatch:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} batches, not {index}")
+        index %= len(self)
+        chosen = self._sorted[self._cuts[index] : self._cuts[index + 1]]
+        lengths = self._stops[chosen] - self._starts[chosen]
+        targets = np.full((int(lengths.max()), len(chosen)), self._end_id, dtype=np.int64)
+        for column, sentence in enumerate(chosen):
+            targets[: lengths[column], column] = self._ids[self._starts[sentence] : self._stops[sentence]]
+        inputs = np.concatenate([np.full((1, len(chosen)), self._end_id, dtype=np.int64), targets[:-1]])
+        mask = np.arange(len(targets))[:, None] < lengths
+        return SentenceBatch(inputs=inputs, targets=targets, mask=mask, sentences=chosen)
+
+    def __iter__(self) -> Iterator[SentenceBatch]:
+        return self.iterate()
+
+    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return the shuffled order of batches in an epoch; the same seed and epoch give the same order."""
+        return np.random.default_rng([seed, epoch]).permutation(len(self))
+
+    def iterate(self, order: NDArray[np.int64] | None = None, start: int = 0) -> Iterator[SentenceBatch]:
+        """Give the batches in `order` (shortest sentences first if None), from place `start` of it on."""
+        places = range(len(self)) if order is None else order
+        return (self[int(index)] for index in places[start:])
+
+    def in_text_order(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Put values, one a sentence (first axis), of the batches 0, 1, 2, ... into the order of the text."""
+        ordered = np.empty_like(values)
+        ordered[self._sorted] = values
+        return ordered
+
+
+def sentence_batches(ids: Ids, batch: int, end_id: int) -> SentenceBatches:
+    """Cut a text into batches of `batch` independent sentences at the most.
+
+    Raises
+    ------
+    UsageError
+        for a text without a symbol.
+    """
+    if not len(ids):
+        raise UsageError("the text has no symbols", hint="give a text with at least one word")
+    return SentenceBatches(ids, batch, end_id)
+
+
+def _stops(ids: Ids, end_id: int, chunk: int = 1 << 22) -> NDArray[np.int64]:
+    """Return where each sentence stops, its end included; ids after the last end are a sentence without one."""
+    pieces = [np.flatnonzero(ids[at : at + chunk] == end_id) + at + 1 for at in range(0, len(ids), chunk)]
+    stops = np.concatenate(pieces).astype(np.int64)
+    if not len(stops) or stops[-1] != len(ids):
+        stops = np.append(stops, len(ids))
+    return stops
