@@ -48,7 +48,11 @@ class NetworkSettings(Section):
     bias: bool = Field(False, description="add a bias at the hidden and output layers")
     tied: bool = Field(False, description="share one matrix between U and V: V = U^T")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of hidden units dropped on the way up, in training")
-    init_range: float = Field(0.1, gt=0.0, description="U, V and W start uniform in [-init_range, init_range]")
+    init: Literal["uniform", "irwin-hall"] = Field(
+        "uniform", description="how weights start: one uniform draw, or the sum of three (Mikolov's toolkit)"
+    )
+    init_range: float = Field(0.1, gt=0.0, description="draws are from [-init_range, init_range]")
+    first_state: float = Field(0.0, description="what every hidden unit is before the first symbol, s(0)")
     recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
 
 
@@ -96,6 +100,19 @@ class Settings(Section):
     network: NetworkSettings = NetworkSettings()
     learn: LearnSettings = LearnSettings()
 
+
+REGIME_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Mikolov's toolkit: first state all ones, weights the sum of three draws, errors cut off at 15.
+    "online": {
+        "network.first_state": 1.0,
+        "network.init": "irwin-hall",
+        "learn.alpha": 0.1,
+        "learn.beta": 1e-7,
+        "learn.clip": 15.0,
+        "learn.bptt": 4,
+    },
+}
+"""What a regime changes in the defaults; a recipe, a file or a flag still overrules it."""
 
 SECTIONS: dict[str, type[Section]] = {"text": TextSettings, "network": NetworkSettings, "learn": LearnSettings}
 
@@ -218,11 +235,12 @@ def build(*layers: Mapping[str, Any]) -> Settings:
     UsageError
         for an unknown key, a value of the wrong type, or one out of range.
     """
+    given = {full_key(key): value for layer in layers for key, value in layer.items()}
+    given = REGIME_DEFAULTS.get(str(given.get("learn.regime")), {}) | given
     tree: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for layer in layers:
-        for key, value in layer.items():
-            section, name = full_key(key).split(".", 1)
-            tree[section][name] = value
+    for key, value in given.items():
+        section, name = key.split(".", 1)
+        tree[section][name] = value
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:

@@ -1,0 +1,52 @@
+"""Where training stands, in one file: a safetensors file whose header holds the rest as JSON. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from elman.errors import TrainingError
+from elman.network.folder import load_tensors, save_tensors
+
+CHECKPOINT = "checkpoint.safetensors"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Named tensors (weights, moments, states, generator) and plain facts (settings, counters, digests)."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose name begins with `prefix/`, without it."""
+        return {k.removeprefix(f"{prefix}/"): v for k, v in self.tensors.items() if k.startswith(f"{prefix}/")}
+
+
+def save_checkpoint(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
+    """Write the checkpoint of `folder`, whole or not at all; numbers survive exactly."""
+    tensors = {f"{prefix}/{name}": value for prefix, group in groups.items() for name, value in group.items()}
+    facts = {"format_version": FORMAT_VERSION, **facts}
+    save_tensors(folder / CHECKPOINT, tensors, {"elman": json.dumps(facts)})
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read the checkpoint of `folder`; raises `ModelError` if it is not whole, `TrainingError` if it is newer."""
+    tensors, metadata = load_tensors(folder / CHECKPOINT, "training run")
+    try:
+        facts = json.loads(metadata["elman"])
+        version = int(facts["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        path = folder / CHECKPOINT
+        raise TrainingError(f"{path} is no checkpoint of elman", hint="train again with --overwrite") from error
+    if version > FORMAT_VERSION:
+        raise TrainingError(
+            f"{folder / CHECKPOINT} was written by a newer elman", hint="install it: pip install -U elman"
+        )
+    return Checkpoint(tensors, facts)

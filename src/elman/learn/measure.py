@@ -1,0 +1,106 @@
+"""The loss over a corpus: what training validates with, and what `apply.evaluate` reports in people's units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import Interrupted
+from elman.learn.steps import known_symbols
+from elman.network.model import RecurrentNetwork, State
+from elman.text.batches import Batch, sentence_batches, windows
+from elman.text.corpus import Corpus
+from elman.text.symbols import Tokenizer
+
+WINDOW = 256
+"""Steps of a window in evaluation; no error goes back through it, so it only bounds memory."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A corpus under a model: the sum of log-probabilities, in nats, and over how many symbols."""
+
+    log_prob: float
+    symbols: int
+    zero_probs: int = 0
+
+    @property
+    def entropy(self) -> float:
+        """Nats a symbol."""
+        return -self.log_prob / max(1, self.symbols)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(entropy), infinite where a float cannot hold it."""
+        return math.exp(self.entropy) if self.entropy < 700 else math.inf
+
+
+def measure(
+    network: RecurrentNetwork,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    *,
+    regime: str = "running",
+    batch: int = 1,
+    oov: str = "skip",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Measure:
+    """Return the log-probability of a corpus.
+
+    Parameters
+    ----------
+    regime
+        "sentences": each sentence from s(0); anything else: running text, the state carried across sentences.
+    batch
+        running text: parallel streams. With one, every symbol is scored with its whole history. With more, each
+        stream but the first begins without its history. Sentences: how many side by side, which changes nothing.
+    oov
+        "skip" leaves symbols outside the dictionary out; "unk" scores them as <unk>.
+    """
+    total, symbols, zero_probs = 0.0, 0, 0
+    for log_probs in _windows(network, corpus, tokenizer, regime, batch, oov):
+        if should_stop():
+            raise Interrupted("stopped while a text was being scored")
+        total += float(log_probs.sum())
+        symbols += log_probs.size
+        zero_probs += int(np.isneginf(log_probs).sum())
+    return Measure(total, symbols, zero_probs)
+
+
+def _windows(
+    network: RecurrentNetwork,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    regime: str,
+    batch: int,
+    oov: str,
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the log-probabilities (float64, 1-D) of the symbols that count, window by window."""
+    device = next(network.parameters()).device
+    state: State = ()
+    for inputs, targets, mask, fresh in _batches(network, corpus, tokenizer, regime, batch):
+        keep = mask & (targets < tokenizer.size) if oov == "skip" else mask
+        state = fresh or state
+        state, log_probs = network.target_log_probs(
+            state, known_symbols(inputs, tokenizer).to(device), known_symbols(targets, tokenizer).to(device)
+        )
+        yield log_probs.double().cpu().numpy()[keep]
+
+
+def _batches(
+    network: RecurrentNetwork, corpus: Corpus, tokenizer: Tokenizer, regime: str, batch: int
+) -> Iterator[tuple[Batch, Batch, NDArray[np.bool_], State | None]]:
+    """Yield inputs, targets and mask, (T, B), and the state to start from, or None to carry the last one on."""
+    if regime == "sentences":
+        for item in sentence_batches(corpus.ids, batch, tokenizer.end_id):
+            yield item.inputs, item.targets, item.mask, network.initial_state(item.inputs.shape[1])
+        return
+    batch = max(1, min(batch, len(corpus.ids)))
+    state: State | None = network.initial_state(batch)
+    for inputs, targets in windows(corpus.ids, batch, max(16, WINDOW // batch), tokenizer.end_id):
+        yield inputs, targets, np.ones(targets.shape, dtype=bool), state
+        state = None

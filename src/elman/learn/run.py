@@ -1,0 +1,267 @@
+"""A training run from text files to a model folder: dictionary, corpora, network, training, card."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elman import __version__
+from elman.config import Settings, build, full_key, to_flat
+from elman.errors import OutputError, TextError, TrainingError, UsageError, nearest
+from elman.files import make_folder
+from elman.learn.checkpoint import CHECKPOINT, load_checkpoint
+from elman.learn.measure import Measure
+from elman.learn.optimizers import OPTIMIZERS
+from elman.learn.schedules import SCHEDULES
+from elman.learn.trainer import LOG, Listener, Progress, Trainer
+from elman.network.folder import (
+    CARD,
+    CONFIG,
+    TOKENIZER,
+    WEIGHTS,
+    Model,
+    load_model,
+    read_json,
+    save_card,
+    save_config,
+)
+from elman.network.model import RecurrentNetwork, check_tables
+from elman.text.corpus import Corpus, build_corpus
+from elman.text.reading import TextSource, split_lines
+from elman.text.symbols import Tokenizer
+from elman.text.tokenizers import load_tokenizer, train_tokenizer
+
+FREE_TO_CHANGE = ("learn.checkpoint_every", "learn.log_every")
+"""What may differ when a run is resumed: it changes no weight."""
+
+
+def bf16_is_fast() -> bool:
+    """Return whether this processor multiplies bf16 in hardware."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    flags = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        flags = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    return bool(supported and supported()) and ("avx512_bf16" in flags or "amx_bf16" in flags or "bf16" in flags)
+
+
+def resolve(settings: Settings) -> Settings:
+    """Make every automatic choice, so that what is stored with a run says all: alpha, threads, precision.
+
+    Raises
+    ------
+    UsageError
+        for an optimiser, a schedule or a part of the network that no table knows, or a device that is not there.
+    """
+    learn = settings.learn
+    check_tables(settings.network)
+    for key, name, table in (
+        ("optimizer", learn.optimizer, set(OPTIMIZERS)),
+        ("schedule", learn.schedule, set(SCHEDULES)),
+    ):
+        if name not in table:
+            close = nearest(name, table)
+            known = f"known: {', '.join(sorted(table))}"
+            raise UsageError(f"there is no {key} {name!r}", hint=f"did you mean {close}?" if close else known)
+    if learn.device != "cpu" and not torch.cuda.is_available():
+        raise UsageError(f"there is no device {learn.device}", hint="leave --device at cpu")
+    precision = learn.precision
+    if precision == "auto":
+        precision = "bf16" if bf16_is_fast() else "fp32"
+    chosen: dict[str, Any] = {
+        "learn.alpha": learn.alpha or OPTIMIZERS[learn.optimizer].default_alpha,
+        "learn.threads": learn.threads or _processors(),
+        "learn.precision": precision,
+    }
+    return build(to_flat(settings), chosen)
+
+
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def train_model(
+    train: str | Path,
+    folder: Path,
+    settings: Settings,
+    *,
+    valid: str | Path | None = None,
+    given: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    listener: Listener | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Model:
+    """Train a model on a text and leave it in `folder`.
+
+    Parameters
+    ----------
+    train, valid
+        paths of texts, plain or gzip, `-` for standard input. Without `valid` the last twentieth of the lines of
+        `train` is held out to validate on.
+    settings
+        all settings; what is left to choose is chosen here and stored.
+    given
+        the settings that the user gave, flat: a resumed run refuses one that differs from what it began with.
+    resume
+        go on from the checkpoint in `folder`; with none there, begin.
+    overwrite
+        replace the model that `folder` holds.
+
+    Raises
+    ------
+    ElmanError
+        for a text that cannot be read, settings that cannot be, a folder that cannot be written.
+    """
+    finished = _prepare(folder, resume=resume, overwrite=overwrite)
+    if finished:
+        return load_model(folder)
+    going_on = resume and (folder / CHECKPOINT).exists()
+    settings = _stored_settings(folder, given or {}) if going_on else resolve(settings)
+    assert settings.learn.threads is not None, "settings are resolved"
+    torch.set_num_threads(settings.learn.threads)
+    source, held_out = _sources(train, valid)
+    if going_on:
+        tokenizer = load_tokenizer(folder, read_json(folder / CONFIG)["text"])
+    else:
+        tokenizer = train_tokenizer(source, settings.text)
+    corpus, validation = build_corpus(source, tokenizer), build_corpus(held_out, tokenizer)
+    if validation.oovs == validation.words:
+        raise TextError(
+            f"{held_out.name} holds only words that training never saw", hint="is it in the language of the training text?"
+        )
+    network = _new_network(tokenizer, settings)
+    make_folder(folder)
+    if not going_on:
+        save_config(folder, network, tokenizer, settings.learn.regime)
+    trainer = Trainer(
+        network,
+        tokenizer,
+        settings,
+        corpus,
+        validation,
+        folder,
+        digests={"train": corpus.digest, "valid": validation.digest},
+        listener=listener,
+        should_stop=should_stop,
+    )
+    if going_on:
+        trainer.resume()
+    progress = trainer.run()
+    texts = {"train": _describe(source, corpus), "valid": _describe(held_out, validation)}
+    card = _card(settings, network, progress, texts, command, valid is None)
+    save_card(folder, card)
+    trainer.forget_checkpoint()
+    return Model(network.eval(), tokenizer, settings.learn.regime, card)
+
+
+def _new_network(tokenizer: Tokenizer, settings: Settings) -> RecurrentNetwork:
+    network = RecurrentNetwork(tokenizer.size, settings.network)
+    silent = None if tokenizer.unk_trained else tokenizer.unk_id
+    network.initialize(torch.Generator().manual_seed(settings.learn.seed), silent=silent)
+    return network.to(settings.learn.device)
+
+
+def _prepare(folder: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Look at what the output folder holds; return whether it holds the finished run that is to be resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, and a model is a folder", hint="choose another --out")
+    if folder.exists() and not os.access(folder, os.W_OK):
+        raise OutputError(
+            f"{folder} cannot be written: permission denied", hint="choose a folder that you may write to"
+        )
+    ours = [name for name in (CONFIG, WEIGHTS, TOKENIZER, CARD, CHECKPOINT, LOG) if (folder / name).exists()]
+    if not ours:
+        make_folder(folder)
+        return False
+    if resume:
+        return not (folder / CHECKPOINT).exists() and (folder / CARD).exists()
+    if not overwrite:
+        raise OutputError(
+            f"{folder} already holds a model or a training run",
+            hint="choose another --out, or add --resume to go on or --overwrite to replace it",
+        )
+    for name in ours:
+        (folder / name).unlink()
+    return False
+
+
+def _stored_settings(folder: Path, given: Mapping[str, Any]) -> Settings:
+    """Return the settings that a run began with, refusing given ones that differ."""
+    stored = load_checkpoint(folder).facts["settings"]
+    changed = {}
+    for key, value in ((full_key(key), value) for key, value in given.items()):
+        if key in FREE_TO_CHANGE:
+            changed[key] = value
+        elif stored[key] != value and not (key == "learn.precision" and value == "auto"):
+            raise TrainingError(
+                f"the run in {folder} began with {key} = {stored[key]!r}, and cannot go on with {value!r}",
+                hint=f"leave {key} out, or choose another --out",
+            )
+    return build(stored, changed)
+
+
+def _sources(train: str | Path, valid: str | Path | None) -> tuple[TextSource, TextSource]:
+    if valid is None:
+        return split_lines(TextSource(train))
+    if str(train) == "-" and str(valid) == "-":
+        raise UsageError("training and validation text cannot both come from standard input")
+    return TextSource(train), TextSource(valid)
+
+
+def _describe(source: TextSource, corpus: Corpus) -> dict[str, Any]:
+    return {
+        "file": source.name,
+        "sha256": corpus.text_digest,
+        "lines": [source.start_line, source.stop_line],
+        "sentences": corpus.sentences,
+        "symbols": len(corpus.ids),
+        "oovs": corpus.oovs,
+    }
+
+
+def _card(
+    settings: Settings,
+    network: RecurrentNetwork,
+    progress: Progress,
+    texts: Mapping[str, Any],
+    command: str,
+    held_out: bool,
+) -> dict[str, Any]:
+    entropy = progress.best_entropy
+    return {
+        "elman": __version__,
+        "torch": torch.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "settings": to_flat(settings),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "dictionary_size": network.dictionary_size,
+        **texts,
+        "valid_held_out_from_train": held_out,
+        "result": {
+            "epochs": progress.epoch,
+            "updates": progress.update,
+            "best_epoch": progress.best_epoch,
+            "valid_loss": entropy,
+            "valid_perplexity": None if entropy is None else Measure(-entropy, 1).perplexity,
+            "seconds": round(progress.seconds, 1),
+            "symbols_per_second": round(progress.symbols_per_second, 1),
+        },
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "processors": _processors(),
+            "python": platform.python_version(),
+        },
+    }

@@ -1,0 +1,191 @@
+"""One update after another: how each regime turns a corpus into updates of the weights.
+
+A regime knows how many updates an epoch has, begins an epoch, and makes update number `index` of it. What it carries
+from one update to the next (the states, the generator of dropout) comes out as tensors, so that a checkpoint can hold it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.config import LearnSettings
+from elman.errors import UsageError
+from elman.learn.online import OnlineLearner
+from elman.learn.optimizers import Optimizer, clip_gradients
+from elman.network.cells import Elman
+from elman.network.model import RecurrentNetwork, State
+from elman.text.batches import Batch, known, sentence_batches, windows
+from elman.text.corpus import Corpus
+from elman.text.symbols import Tokenizer
+
+ONLINE_WORDS = 500
+"""Words of the online regime that count as one update here, where training may pause; his are smaller."""
+
+
+class Steps(Protocol):
+    """The updates of one regime."""
+
+    @property
+    def per_epoch(self) -> int:
+        """How many updates an epoch has."""
+
+    def begin(self, epoch: int) -> None:
+        """Start an epoch: the states go back to s(0); independent sentences get a new order."""
+
+    def update(self, index: int, alpha: float) -> tuple[float, int]:
+        """Make one update; return the loss (nats, summed) and the number of symbols that it was summed over."""
+
+    def end(self) -> None:
+        """Finish an epoch, so that the weights are what has been learnt."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what is carried from one update to the next."""
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+
+
+def known_symbols(symbols: Batch, tokenizer: Tokenizer) -> Tensor:
+    """Return symbols with those outside the dictionary, which a corpus stores as D, read as <unk>."""
+    return torch.from_numpy(known(symbols, tokenizer.size, tokenizer.unk_id)[0])
+
+
+class WindowSteps:
+    """Truncated BPTT: windows of T symbols over B parallel streams, or batches of B independent sentences."""
+
+    def __init__(
+        self,
+        network: RecurrentNetwork,
+        optimizer: Optimizer,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        settings: LearnSettings,
+    ) -> None:
+        self.network, self.optimizer, self.tokenizer, self.settings = network, optimizer, tokenizer, settings
+        self.device = next(network.parameters()).device
+        self.running = settings.regime == "running"
+        if self.running:
+            self.windows = windows(corpus.ids, settings.batch, settings.bptt, tokenizer.end_id)
+        else:
+            self.sentences = sentence_batches(corpus.ids, settings.batch, tokenizer.end_id)
+        self.generator = torch.Generator(self.device).manual_seed(settings.seed)
+        self.product = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+        # A sparse gradient of U pays where only its rows are moved: plain SGD, and U not V as well.
+        self.sparse = settings.optimizer == "sgd" and not network.settings.tied
+        self.carried: State = ()
+        self.order = np.zeros(0, dtype=np.int64)
+
+    @property
+    def per_epoch(self) -> int:
+        """How many windows or batches an epoch has."""
+        return len(self.windows) if self.running else len(self.sentences)
+
+    def begin(self, epoch: int) -> None:
+        """Start an epoch; the order of independent sentences follows from seed and epoch alone."""
+        if self.running:
+            self.carried = self.network.initial_state(self.settings.batch)
+        else:
+            self.order = self.sentences.order(self.settings.seed, epoch)
+
+    def update(self, index: int, alpha: float) -> tuple[float, int]:
+        """Unroll one window, send the errors back through it, move the weights."""
+        weights: Tensor | None = None
+        if self.running:
+            inputs, targets = self.windows[index]
+            state, count = self.carried, targets.size
+        else:
+            batch = self.sentences[int(self.order[index])]
+            inputs, targets = batch.inputs, batch.targets
+            state, count = self.network.initial_state(inputs.shape[1]), int(batch.mask.sum())
+            weights = torch.from_numpy(batch.mask).to(self.device, torch.float32)
+        state, loss = self.network.loss(
+            state,
+            known_symbols(inputs, self.tokenizer).to(self.device),
+            known_symbols(targets, self.tokenizer).to(self.device),
+            weights=weights,
+            generator=self.generator,
+            product=self.product,
+            sparse=self.sparse,
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip is not None:
+            clip_gradients(self.network.parameters(), self.settings.clip)
+        self.optimizer.step(alpha)
+        if self.running:
+            self.carried = state
+        return float(loss.detach()) * inputs.shape[1], count
+
+    def end(self) -> None:
+        """Nothing waits: every window has moved the weights."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the carried states, the optimiser's memory and the generator's."""
+        states = {f"state.{layer}": state for layer, state in enumerate(self.carried)}
+        moments = {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
+        return {**states, **moments, "generator": self.generator.get_state()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+        self.carried = tuple(state[f"state.{layer}"].to(self.device) for layer in range(len(self.carried)))
+        moments = {k.removeprefix("optimizer."): v for k, v in state.items() if k.startswith("optimizer.")}
+        self.optimizer.load_state(moments)
+        self.generator.set_state(state["generator"])
+
+
+class OnlineSteps:
+    """Mikolov's regime: one stream, V moved with every word, U and W with every block of them."""
+
+    def __init__(
+        self, network: RecurrentNetwork, corpus: Corpus, tokenizer: Tokenizer, settings: LearnSettings
+    ) -> None:
+        cell, V = network.cells[0], network.output.V
+        plain = len(network.cells) == 1 and V is not None and network.output.bias is None
+        if not (isinstance(cell, Elman) and plain and cell.activation.name == "sigmoid" and cell.bias is None):
+            raise UsageError(
+                "regime online trains one plain layer: sigmoid, no bias, U and V not tied",
+                hint="leave these settings as they are, or choose --regime running",
+            )
+        if network.settings.dropout or settings.device != "cpu":
+            raise UsageError("regime online knows no dropout and runs on the cpu", hint="choose --regime running")
+        assert V is not None
+        self.corpus, self.tokenizer = corpus, tokenizer
+        self.learner = OnlineLearner(
+            network.encoder.U.data,
+            cell.W.data,
+            V.data,
+            beta=settings.beta,
+            bptt=settings.bptt,
+            bptt_block=settings.bptt_block,
+            cutoff=settings.clip,
+        )
+
+    @property
+    def per_epoch(self) -> int:
+        """How many pieces of ONLINE_WORDS words an epoch has."""
+        return -(-len(self.corpus.ids) // ONLINE_WORDS)
+
+    def begin(self, epoch: int) -> None:
+        """Start the stream again, with the first state all ones."""
+        self.learner.reset(self.tokenizer.end_id)
+
+    def update(self, index: int, alpha: float) -> tuple[float, int]:
+        """Learn the next ONLINE_WORDS words."""
+        piece = np.asarray(self.corpus.ids[index * ONLINE_WORDS : (index + 1) * ONLINE_WORDS], dtype=np.int64)
+        self.learner.alpha = alpha
+        return -self.learner.learn(known_symbols(piece, self.tokenizer)), len(piece)
+
+    def end(self) -> None:
+        """Bring V up to date."""
+        self.learner.settle()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the learner's memory."""
+        return self.learner.state_tensors()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+        self.learner.load_state_tensors(state)

@@ -1,0 +1,319 @@
+"""The trainer: epochs of updates, validation after each, the best model kept, a checkpoint at any time.
+
+Training from a checkpoint makes bit for bit the weights that training in one go makes, on one machine with one number
+of threads: all that an update depends on is in the checkpoint, and writing one changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from elman.config import Settings, to_flat
+from elman.errors import Interrupted, OutputError, TrainingError
+from elman.files import write_text
+from elman.learn.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from elman.learn.measure import Measure, measure
+from elman.learn.optimizers import OPTIMIZERS
+from elman.learn.schedules import SCHEDULES
+from elman.learn.steps import OnlineSteps, Steps, WindowSteps
+from elman.network.folder import WEIGHTS, load_tensors, load_weights, save_weights
+from elman.network.model import RecurrentNetwork
+from elman.text.corpus import Corpus
+from elman.text.symbols import Tokenizer
+
+LOG = "log.jsonl"
+
+
+@dataclass
+class Progress:
+    """Where training stands; plain numbers, so that a checkpoint can hold them."""
+
+    epoch: int = 0
+    index: int = 0
+    update: int = 0
+    epoch_loss: float = 0.0
+    epoch_symbols: int = 0
+    symbols: int = 0
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    best_entropy: float | None = None
+    best_epoch: int = 0
+    finished: bool = False
+
+    @property
+    def symbols_per_second(self) -> float:
+        """Speed of training alone, without validation, over the whole run."""
+        return self.symbols / max(self.training_seconds, 1e-9)
+
+
+class Listener:
+    """What wants to know how training goes: the progress bar of the command line, or nobody."""
+
+    def on_update(self, progress: Progress, per_epoch: int, loss: float, symbols_per_second: float) -> None:
+        """Hear of every update; `loss` is in nats a symbol over the epoch so far."""
+
+    def on_epoch(self, entry: dict[str, Any]) -> None:
+        """Hear of every epoch: what went into the log."""
+
+
+class Trainer:
+    """Train a network on a corpus, validating on another.
+
+    Parameters
+    ----------
+    network, tokenizer
+        what is trained, and how its text became symbols; the network is changed in place.
+    settings
+        fully resolved: alpha, threads and precision are concrete.
+    train, valid
+        the corpora; without `valid` the last epoch's model is kept.
+    folder
+        where model.safetensors, log.jsonl and the checkpoint are written.
+    digests
+        what identifies the data, so that a run is resumed on the data that it began with.
+    """
+
+    def __init__(
+        self,
+        network: RecurrentNetwork,
+        tokenizer: Tokenizer,
+        settings: Settings,
+        train: Corpus,
+        valid: Corpus | None,
+        folder: Path,
+        *,
+        digests: dict[str, str],
+        listener: Listener | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        learn = settings.learn
+        self.network, self.tokenizer, self.settings, self.folder = network, tokenizer, settings, folder
+        self.train, self.valid, self.digests = train, valid, digests
+        self.listener, self.should_stop = listener or Listener(), should_stop
+        self.progress = Progress()
+        self.schedule = SCHEDULES[learn.schedule](min_improvement=learn.min_improvement, patience=learn.patience)
+        self.steps: Steps
+        if learn.regime == "online":
+            self.steps = OnlineSteps(network, train, tokenizer, learn)
+        else:
+            optimizer = OPTIMIZERS[learn.optimizer](
+                network.named_parameters(), beta=learn.beta, recurrent_rate=learn.recurrent_rate
+            )
+            self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)
+        self._resumed = False
+        self._clock = time.perf_counter()
+
+    def run(self) -> Progress:
+        """Train to the end, or raise `Interrupted` (with a checkpoint written) or `TrainingError`.
+
+        Afterwards the network holds the best weights, which are also in model.safetensors.
+        """
+        self._clock = time.perf_counter()
+        if not self._resumed:
+            self._cut_log(0)
+            self.steps.begin(0)
+            self.save()
+        progress = self.progress
+        while progress.epoch < self.settings.learn.epochs and not progress.finished:
+            self._epoch()
+        progress.finished = True
+        self._tick()
+        self._load_best()
+        return progress
+
+    def _epoch(self) -> None:
+        progress, learn = self.progress, self.settings.learn
+        planned = learn.epochs * self.steps.per_epoch
+        while progress.index < self.steps.per_epoch:
+            alpha = self.alpha(progress.update / planned)
+            loss, symbols = self.steps.update(progress.index, alpha)
+            if not math.isfinite(loss):
+                self._stop_at_nonsense(loss, alpha)
+            progress.index += 1
+            progress.update += 1
+            progress.epoch_loss += loss
+            progress.epoch_symbols += symbols
+            progress.symbols += symbols
+            self._after_update(alpha)
+        self.steps.end()
+        self._after_epoch(self.alpha(progress.update / planned))
+
+    def alpha(self, share: float) -> float:
+        """Return the learning rate when this share of the planned updates is done."""
+        alpha = self.settings.learn.alpha
+        assert alpha is not None, "settings are resolved"
+        return alpha * self.schedule.factor(share)
+
+    def _after_update(self, alpha: float) -> None:
+        progress, learn = self.progress, self.settings.learn
+        progress.training_seconds += self._tick()
+        entropy = progress.epoch_loss / progress.epoch_symbols
+        per_second = progress.symbols_per_second
+        self.listener.on_update(progress, self.steps.per_epoch, entropy, per_second)
+        if progress.update % learn.log_every == 0:
+            self._log(
+                {
+                    "update": progress.update,
+                    "epoch": progress.epoch + 1,
+                    "alpha": alpha,
+                    "loss": entropy,
+                    "perplexity": Measure(-entropy, 1).perplexity,
+                    "symbols_per_second": round(per_second, 1),
+                    "seconds": round(progress.seconds, 3),
+                }
+            )
+        stop = self.should_stop()
+        if stop or (learn.checkpoint_every and progress.update % learn.checkpoint_every == 0):
+            self.save()
+        if stop:
+            raise self._interrupted()
+
+    def _after_epoch(self, alpha: float) -> None:
+        progress = self.progress
+        entry: dict[str, Any] = {
+            "update": progress.update,
+            "epoch": progress.epoch + 1,
+            "alpha": alpha,
+            "train_loss": progress.epoch_loss / max(1, progress.epoch_symbols),
+            "train_perplexity": Measure(-progress.epoch_loss, progress.epoch_symbols).perplexity,
+        }
+        stop = False
+        if self.valid is None:
+            save_weights(self.folder, self.network)
+        else:
+            validation = self._validate(self.valid)
+            entropy = validation.entropy
+            if not math.isfinite(entropy):
+                self._stop_at_nonsense(entropy, alpha)
+            entry |= {"valid_loss": entropy, "valid_perplexity": validation.perplexity}
+            entry["best"] = progress.best_entropy is None or entropy < progress.best_entropy
+            if entry["best"]:
+                progress.best_entropy, progress.best_epoch = entropy, progress.epoch + 1
+                save_weights(self.folder, self.network)
+            elif self.schedule.restores_best:
+                self._load_best()
+            stop = self.schedule.after_epoch(entropy)
+        self._tick()
+        entry |= {"symbols_per_second": round(progress.symbols_per_second, 1), "seconds": round(progress.seconds, 3)}
+        self._log(entry)
+        self.listener.on_epoch(entry)
+        progress.epoch += 1
+        progress.index, progress.epoch_loss, progress.epoch_symbols = 0, 0.0, 0
+        progress.finished = stop
+        self.steps.begin(progress.epoch)
+        self.save()
+
+    def _validate(self, corpus: Corpus) -> Measure:
+        learn = self.settings.learn
+        try:
+            return measure(
+                self.network,
+                corpus,
+                self.tokenizer,
+                regime=learn.regime,
+                batch=1 if learn.regime == "online" else min(learn.batch, 16),
+                should_stop=self.should_stop,
+            )
+        except Interrupted as error:
+            self.save()
+            raise self._interrupted() from error
+
+    def _tick(self) -> float:
+        """Add the time since the last tick to the run's; return it."""
+        now = time.perf_counter()
+        passed = now - self._clock
+        self.progress.seconds += passed
+        self._clock = now
+        return passed
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(
+            f"stopped after update {self.progress.update}; all of it is saved in {self.folder}",
+            hint="the same command with --resume goes on from there",
+        )
+
+    def _stop_at_nonsense(self, loss: float, alpha: float) -> None:
+        kept = (
+            f"the model of epoch {self.progress.best_epoch} is kept in {self.folder}"
+            if self.progress.best_epoch
+            else "no epoch was finished, so there is no model to keep"
+        )
+        raise TrainingError(
+            f"the loss became {loss} at update {self.progress.update + 1} (epoch {self.progress.epoch + 1}, alpha "
+            f"{alpha:g}); {kept}",
+            hint="try a smaller --alpha, or --clip 1",
+        )
+
+    def _load_best(self) -> None:
+        if (self.folder / WEIGHTS).exists():
+            load_weights(self.network, load_tensors(self.folder / WEIGHTS)[0], self.folder)
+
+    # What a checkpoint holds
+
+    def save(self) -> None:
+        """Write a checkpoint from which training goes on as if it had never stopped."""
+        self._tick()
+        groups = {"weights": self.network.state_dict(), "steps": self.steps.state()}
+        facts = {
+            "settings": to_flat(self.settings),
+            "progress": asdict(self.progress),
+            "schedule": self.schedule.state(),
+            "digests": self.digests,
+        }
+        save_checkpoint(self.folder, groups, facts)
+
+    def resume(self) -> None:
+        """Take up the checkpoint of the folder; the next `run` goes on from there."""
+        checkpoint = load_checkpoint(self.folder)
+        if checkpoint.facts["digests"] != self.digests:
+            raise TrainingError(
+                f"{self.folder} was trained on other data than is given now",
+                hint="give the same training and validation text, or another --out",
+            )
+        self._take(checkpoint)
+        self._cut_log(self.progress.update)
+        self._resumed = True
+
+    def _take(self, checkpoint: Checkpoint) -> None:
+        load_weights(self.network, checkpoint.group("weights"), self.folder)
+        self.progress = Progress(**checkpoint.facts["progress"])
+        for name, value in checkpoint.facts["schedule"].items():
+            setattr(self.schedule, name, value)
+        self.steps.begin(self.progress.epoch)
+        self.steps.load_state(checkpoint.group("steps"))
+
+    def forget_checkpoint(self) -> None:
+        """Remove the checkpoint of a finished run."""
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    # The log
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        path = self.folder / LOG
+        try:
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    def _cut_log(self, update: int) -> None:
+        """Drop what the log says of updates after `update`: they will be made again."""
+        path = self.folder / LOG
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if (entry := _entry(line)) is not None and entry.get("update", 0) <= update]
+        write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """Read a line of the log; a line that a crash cut short is none."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None

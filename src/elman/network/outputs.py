@@ -1,0 +1,144 @@
+"""V: from states to Pr{ w(t+1) | w(t), h(t-1) }, and the errors at the output.
+
+`OUTPUTS` is the table that the settings, the docs and the contract tests read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+# Rows are worked through in chunks of about this many logits (32 MB in fp32): large enough that the product that
+# adds up dV is worth reading and writing dV once more, small enough to stay out of the way of everything else.
+CHUNK_LOGITS = 8_000_000
+
+
+def chunk_rows(dictionary_size: int) -> int:
+    """Return how many rows of logits are computed at once."""
+    return max(1, CHUNK_LOGITS // dictionary_size)
+
+
+class _SoftmaxLoss(torch.autograd.Function):
+    """Softmax, cross-entropy and their gradient, fused and chunked: the T x B x D logits never exist at once.
+
+    With a(t) = s(t) V + c, y(t) = g(a(t)) and weights m(t):
+
+        loss = - sum_t m(t) log y(t)[target]
+        d loss / d a(t) = - m(t) e_o(t),   e_o(t) = d(t) - y(t)
+        d loss / d s(t) = - m(t) e_o(t) V^T,   d loss / d V = - sum_t s(t)^T m(t) e_o(t)
+
+    The gradient is made in the forward pass, chunk by chunk, while the logits are at hand.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,  # noqa: ANN401 - torch gives no public type for it
+        states: Tensor,
+        V: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        weights: Tensor,
+        product: torch.dtype,
+    ) -> Tensor:
+        needs = ctx.needs_input_grad
+        d_states = torch.empty_like(states) if needs[0] else None
+        d_V = torch.zeros_like(V, memory_format=torch.contiguous_format) if needs[1] else None
+        d_bias = torch.zeros_like(bias) if bias is not None and needs[2] else None
+        matrix = V.to(product)
+        loss = states.new_zeros(())
+        rows = chunk_rows(V.shape[1])
+        for start in range(0, states.shape[0], rows):
+            here = slice(start, start + rows)
+            s, target, weight = states[here], targets[here].unsqueeze(1), weights[here].unsqueeze(1)
+            logits = torch.mm(s.to(product), matrix)
+            if bias is not None:
+                logits += bias
+            y = torch.softmax(logits, dim=1)
+            del logits
+            at_target = y.gather(1, target).to(states.dtype)
+            loss -= (weight * at_target.clamp_min(torch.finfo(states.dtype).tiny).log()).sum()
+            y.scatter_add_(1, target, y.new_full((), -1.0).expand(target.shape))  # y - d = -e_o
+            if d_states is not None:
+                torch.mul(torch.mm(y, matrix.t()), weight, out=d_states[here])
+            if d_V is not None:
+                weighted = (s * weight).to(product)
+                if product is V.dtype:
+                    d_V.addmm_(weighted.t().contiguous(), y)
+                else:
+                    d_V += torch.mm(weighted.t().contiguous(), y)
+            if d_bias is not None:
+                d_bias += torch.mv(y.t().to(weight.dtype), weight.squeeze(1))
+        ctx.gradients = (d_states, d_V, d_bias)
+        return loss
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
+        gradients = ctx.gradients
+        ctx.gradients = ()
+        if scale.is_cuda or float(scale) != 1.0:
+            gradients = tuple(None if g is None else g * scale for g in gradients)
+        return (*gradients, None, None, None)
+
+
+class FullSoftmax(nn.Module):
+    """The softmax over the whole dictionary: y(t) = g( s(t) V + c ).
+
+    Parameters
+    ----------
+    hidden_size
+        H.
+    dictionary_size
+        D.
+    bias
+        whether the bias c is there.
+    tied
+        whether V is the transpose of the encoder's U, given with each call, and no matrix of its own.
+    """
+
+    def __init__(self, hidden_size: int, dictionary_size: int, *, bias: bool = False, tied: bool = False) -> None:
+        super().__init__()
+        self.V = None if tied else nn.Parameter(torch.zeros(hidden_size, dictionary_size))
+        self.bias = nn.Parameter(torch.zeros(dictionary_size)) if bias else None
+
+    def matrix(self, U: Tensor) -> Tensor:
+        """Return V, (H, D): its own, or U^T where the two are tied."""
+        return U.t() if self.V is None else self.V
+
+    def logits(self, states: Tensor, U: Tensor) -> Tensor:
+        """Return a = s V + c, (..., D), for states (..., H)."""
+        logits = states @ self.matrix(U)
+        return logits if self.bias is None else logits + self.bias
+
+    def log_probs(self, states: Tensor, U: Tensor) -> Tensor:
+        """Return log y, (..., D): the log-probability of every symbol."""
+        return torch.log_softmax(self.logits(states, U), dim=-1)
+
+    def target_log_probs(self, states: Tensor, targets: Tensor, U: Tensor) -> Tensor:
+        """Return log y[target], (N,), for states (N, H) and targets (N,), in chunks."""
+        rows = chunk_rows(self.matrix(U).shape[1])
+        parts = []
+        for start in range(0, states.shape[0], rows):
+            logits = self.logits(states[start : start + rows], U)
+            at_target = logits.gather(1, targets[start : start + rows].unsqueeze(1)).squeeze(1)
+            parts.append(at_target - torch.logsumexp(logits, dim=1))
+        return torch.cat(parts)
+
+    def loss(
+        self, states: Tensor, targets: Tensor, weights: Tensor, U: Tensor, product: torch.dtype | None = None
+    ) -> Tensor:
+        """Return - sum_n weights[n] log y(n)[targets[n]] for states (N, H): the fast path, chunked and fused."""
+        matrix = self.matrix(U)
+        loss: Tensor = _SoftmaxLoss.apply(states, matrix, self.bias, targets, weights, product or states.dtype)
+        return loss
+
+    def slow_loss(self, states: Tensor, targets: Tensor, weights: Tensor, U: Tensor) -> Tensor:
+        """Return what `loss` returns, from all logits at once, for autograd to differentiate."""
+        at_target = self.log_probs(states, U).gather(1, targets.unsqueeze(1)).squeeze(1)
+        return -(weights * at_target).sum()
+
+
+OUTPUTS: dict[str, type[FullSoftmax]] = {"full": FullSoftmax}
