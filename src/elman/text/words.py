@@ -179,12 +179,12 @@ def is_mark(character: str) -> bool:
 
 
 def split_marks(chunk: str) -> list[str]:
-    """Cut a chunk of text so that every punctuation mark stands alone; a literal `<unk>` stays whole.
+    """Cut a chunk of text so that every mark stands alone; `<unk>` anywhere, and a lone `<s>` or `</s>`, stay whole.
 
     >>> split_marks("(<unk>'s)")
     ['(', '<unk>', "'", 's', ')']
     """
-    if chunk.isalnum():
+    if chunk.isalnum() or chunk in RESERVED:
         return [chunk]
     words: list[str] = []
     for part in re.split(f"({UNK})", chunk):
