@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from elman.errors import OutputError, TextError
 from elman.files import replacing
@@ -160,20 +159,16 @@ def _open(path: Path, digest: str, text_digest: str) -> Corpus | None:
     try:
         with path.open("rb") as stream:
             header = json.loads(stream.read(_HEADER))
+            checksum = 0
+            while data := stream.read(CHUNK):  # not through the map, whose pages would count as this process's memory
+                checksum = zlib.crc32(data, checksum)
         dtype, length = np.dtype(header["dtype"]), int(header["length"])
         if header["digest"] != digest or path.stat().st_size != _HEADER + length * dtype.itemsize:
             return None
-        ids = np.memmap(path, dtype=dtype, mode="r", offset=_HEADER, shape=(length,))
-        if _checksum(ids) != header["checksum"]:
+        if checksum != header["checksum"]:
             return None
+        ids = np.memmap(path, dtype=dtype, mode="r", offset=_HEADER, shape=(length,))
         counts = {name: int(header["counts"][name]) for name in (*_COUNTED, "line_count")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Corpus(ids=ids, digest=digest, text_digest=text_digest, **counts)
-
-
-def _checksum(ids: NDArray[Any]) -> int:
-    checksum = 0
-    for start in range(0, len(ids), CHUNK):
-        checksum = zlib.crc32(ids[start : start + CHUNK].data, checksum)
-    return checksum
