@@ -222,7 +222,8 @@ def test_processes_may_race(tmp_path):
 
 @pytest.mark.parametrize("unit", ["word", "char", "byte", "bpe"])
 def test_a_text_is_built_in_much_less_memory_than_it_takes(tmp_path, monkeypatch, unit):
-    monkeypatch.setattr(reading, "CHUNK", 1 << 14)
+    for module in (reading, corpus_module):
+        monkeypatch.setattr(module, "CHUNK", 1 << 14)
     path = tmp_path / "text.txt"
     line = b"the cat sat on the mat and looked at the other cat\n"
     path.write_bytes(line * 60_000)
