@@ -77,8 +77,10 @@ class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
-        gradients = ctx.gradients
-        ctx.gradients = ()
+        # Given away, not lent: a gradient that nobody else holds becomes weight.grad without a copy.
+        gradients, ctx.gradients = ctx.gradients, ()
+        if not gradients:
+            raise RuntimeError("this loss has handed out its gradient already: compute the loss again")
         if scale.is_cuda or float(scale) != 1.0:
             gradients = tuple(None if g is None else g * scale for g in gradients)
         return (*gradients, None, None, None)
