@@ -54,6 +54,7 @@ class NetworkSettings(Section):
     init_range: float = Field(0.1, gt=0.0, description="draws are from [-init_range, init_range]")
     first_state: float = Field(0.0, description="what every hidden unit is before the first symbol, s(0)")
     recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
+    recurrent_scale: float = Field(1.0, ge=0.0, description="what the start of W is multiplied by")
 
 
 class LearnSettings(Section):

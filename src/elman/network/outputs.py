@@ -45,7 +45,7 @@ class _SoftmaxLoss(torch.autograd.Function):
     ) -> Tensor:
         needs = ctx.needs_input_grad
         d_states = torch.empty_like(states) if needs[0] else None
-        d_V = torch.zeros_like(V, memory_format=torch.contiguous_format) if needs[1] else None
+        d_V: Tensor | None = None
         d_bias = torch.zeros_like(bias) if bias is not None and needs[2] else None
         matrix = V.to(product)
         loss = states.new_zeros(())
@@ -63,15 +63,11 @@ class _SoftmaxLoss(torch.autograd.Function):
             y.scatter_add_(1, target, y.new_full((), -1.0).expand(target.shape))  # y - d = -e_o
             if d_states is not None:
                 torch.mul(torch.mm(y, matrix.t()), weight, out=d_states[here])
-            if d_V is not None:
-                weighted = (s * weight).to(product)
-                if product is V.dtype:
-                    d_V.addmm_(weighted.t().contiguous(), y)
-                else:
-                    d_V += torch.mm(weighted.t().contiguous(), y)
+            if needs[1]:
+                d_V = _add_product(d_V, (s * weight).to(product).t().contiguous(), y)
             if d_bias is not None:
                 d_bias += torch.mv(y.t().to(weight.dtype), weight.squeeze(1))
-        ctx.gradients = (d_states, d_V, d_bias)
+        ctx.gradients = (d_states, None if d_V is None else d_V.to(V.dtype), d_bias)
         return loss
 
     @staticmethod
@@ -84,6 +80,15 @@ class _SoftmaxLoss(torch.autograd.Function):
         if scale.is_cuda or float(scale) != 1.0:
             gradients = tuple(None if g is None else g * scale for g in gradients)
         return (*gradients, None, None, None)
+
+
+def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """Return total + left right, in place where there is a total; a sum of several bf16 products is kept in fp32."""
+    if total is None:
+        return torch.mm(left, right)
+    if total.dtype is left.dtype and total.dtype is not torch.bfloat16:
+        return total.addmm_(left, right)
+    return total.float().add_(torch.mm(left, right))
 
 
 class FullSoftmax(nn.Module):

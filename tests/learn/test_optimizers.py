@@ -1,0 +1,126 @@
+"""Optimisers, clipping and schedules."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from elman.learn.optimizers import OPTIMIZERS, SGD, Adam, clip_gradients
+from elman.learn.schedules import SCHEDULES
+
+
+def parameters(seed: int = 0) -> list[tuple[str, nn.Parameter]]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"encoder.U": (6, 3), "cells.0.W": (3, 3), "cells.0.bias": (3,)}
+    return [(name, nn.Parameter(torch.randn(shape, generator=generator))) for name, shape in shapes.items()]
+
+
+def set_gradients(weights: list[tuple[str, nn.Parameter]], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for _, weight in weights:
+        weight.grad = torch.randn(weight.shape, generator=generator)
+
+
+def test_sgd_is_the_update_of_the_equations() -> None:
+    weights = parameters()
+    before = {name: weight.detach().clone() for name, weight in weights}
+    set_gradients(weights, 1)
+    gradients = {name: weight.grad.clone() for name, weight in weights}
+    SGD(weights, beta=0.01, recurrent_rate=0.1).step(0.5)
+    for name, weight in weights:
+        alpha = 0.05 if name == "cells.0.W" else 0.5
+        beta = 0.0 if name == "cells.0.bias" else 0.01
+        torch.testing.assert_close(weight.detach(), (1 - beta) * before[name] - alpha * gradients[name])
+        assert weight.grad is None
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_sparse_gradient_moves_as_its_dense_twin(name: str) -> None:
+    rows, values = torch.tensor([[1, 4, 1]]), torch.randn(3, 3, generator=torch.Generator().manual_seed(3))
+    results = []
+    for sparse in (True, False):
+        (key, weight), *_ = parameters()
+        gradient = torch.sparse_coo_tensor(rows, values, (6, 3), check_invariants=False)
+        weight.grad = gradient if sparse else gradient.to_dense()
+        OPTIMIZERS[name]([(key, weight)], beta=0.1).step(0.5)
+        results.append(weight.detach())
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_goes_on_from_its_state_bit_for_bit(name: str) -> None:
+    runs = []
+    for stop in (None, 3):
+        weights = parameters()
+        optimizer = OPTIMIZERS[name](weights, beta=1e-3)
+        for step in range(6):
+            if step == stop:
+                saved = {key: value.clone() for key, value in optimizer.state().items()}
+                optimizer = OPTIMIZERS[name](weights, beta=1e-3)
+                optimizer.load_state(saved)
+            set_gradients(weights, step)
+            optimizer.step(0.01)
+        runs.append([weight.detach().clone() for _, weight in weights])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_adam_is_that_of_torch() -> None:
+    mine, theirs = parameters(), parameters()
+    optimizer = Adam(mine)
+    plain = torch.optim.Adam([weight for _, weight in theirs], lr=0.01, foreach=False, fused=False)
+    for step in range(5):
+        set_gradients(mine, step)
+        set_gradients(theirs, step)
+        optimizer.step(0.01)
+        plain.step()
+    for (_, a), (_, b) in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_clipping_scales_all_gradients_to_the_limit_together() -> None:
+    weights = parameters()
+    set_gradients(weights, 4)
+    rows = torch.tensor([[0, 2, 0]])
+    weights[0][1].grad = torch.sparse_coo_tensor(rows, torch.ones(3, 3), (6, 3), check_invariants=False)
+    dense = [weight.grad.to_dense().clone() for _, weight in weights]
+    norm = math.sqrt(sum(float((g**2).sum()) for g in dense))
+    assert clip_gradients([weight for _, weight in weights], 0.5) == pytest.approx(norm)
+    for (_, weight), before in zip(weights, dense, strict=True):
+        torch.testing.assert_close(weight.grad.to_dense(), before * 0.5 / norm)
+    assert clip_gradients([weight for _, weight in weights], 1.0) == pytest.approx(0.5)
+
+
+def test_halve_starts_at_the_first_small_step_and_stops_at_the_second() -> None:
+    schedule = SCHEDULES["halve"]()
+    factors, stops = [], []
+    for entropy in (6.0, 5.5, 5.49, 5.3, 5.2, 5.195):
+        factors.append(schedule.factor(0.5))
+        stops.append(schedule.after_epoch(entropy))
+    assert factors == [1, 1, 1, 0.5, 0.25, 0.125]
+    assert stops == [False, False, False, False, False, True]
+
+
+def test_linear_and_cosine_fall_from_one_to_zero() -> None:
+    for name in ("linear", "cosine"):
+        schedule = SCHEDULES[name]()
+        values = [schedule.factor(share / 10) for share in range(11)]
+        assert values == sorted(values, reverse=True)
+        assert (values[0], values[5], values[10]) == pytest.approx((1.0, 0.5, 0.0))
+
+
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
+def test_patience_runs_out_after_epochs_without_a_better_one(name: str) -> None:
+    schedule = SCHEDULES[name](patience=2)
+    assert [schedule.after_epoch(entropy) for entropy in (5.0, 5.1, 4.9, 4.95, 4.9)] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_goes_on_from_its_state(name: str) -> None:
+    first, second = SCHEDULES[name](), SCHEDULES[name]()
+    for entropy in (6.0, 5.99, 5.5):
+        first.after_epoch(entropy)
+    for key, value in first.state().items():
+        setattr(second, key, value)
+    assert first == second
+    assert first.after_epoch(5.49) == second.after_epoch(5.49)

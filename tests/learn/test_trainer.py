@@ -1,0 +1,295 @@
+"""Training: it learns, it resumes bit for bit, it stops at nonsense, it leaves nothing half-written."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from elman.config import build, parse_pairs
+from elman.errors import Interrupted, OutputError, TextError, TrainingError, UsageError
+from elman.learn.checkpoint import CHECKPOINT, load_checkpoint
+from elman.learn.measure import measure
+from elman.learn.run import train_model
+from elman.network.folder import load_model, load_tensors
+from elman.text.corpus import build_corpus
+from elman.text.reading import TextSource
+
+SMALL = ["hidden=8", "epochs=3", "threads=1", "batch=4", "bptt=5", "checkpoint_every=7", "log_every=5"]
+REGIMES = {
+    "running": ["optimizer=adam", "alpha=0.01", "dropout=0.2", "clip=1", "schedule=cosine"],
+    "sentences": ["regime=sentences", "optimizer=adam", "alpha=0.01", "dropout=0.2", "activation=tanh", "layers=2"],
+    "sgd": ["alpha=0.5", "beta=1e-5", "tied=true", "bias=true"],
+    "online": ["regime=online", "bptt=3", "bptt_block=4"],
+}
+
+
+def write_text(path: Path, sentences: int, seed: int) -> Path:
+    """Sentences of a tiny grammar: who does what with which thing."""
+    draw = random.Random(seed)
+    nouns, verbs = ["cat", "dog", "bird", "child"], ["sees", "finds", "wants"]
+    path.write_text(
+        "".join(
+            f"the {draw.choice(nouns)} {draw.choice(verbs)} {draw.choice(['a', 'the'])} {draw.choice(nouns)}"
+            f"{draw.choice([' today', '', ' now'])}\n"
+            for _ in range(sentences)
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    monkeypatch.setenv("ELMAN_CACHE", str(tmp_path / "cache"))
+    return write_text(tmp_path / "train.txt", 150, 1), write_text(tmp_path / "valid.txt", 30, 2)
+
+
+def settings(regime: str, *more: str):
+    return build(parse_pairs([*SMALL, *REGIMES[regime], *more]))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(folder / "model.safetensors")[0]
+
+
+def same(first: Path, second: Path) -> bool:
+    a, b = weights(first), weights(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_training_learns_and_leaves_a_whole_model(regime: str, texts: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    trained = train_model(texts[0], out, settings(regime, "epochs=6"), valid=texts[1])
+    model = load_model(out)
+    corpus = build_corpus(TextSource(texts[1]), model.tokenizer)
+    perplexity = measure(model.network, corpus, model.tokenizer, regime=model.regime).perplexity
+    assert perplexity < 0.5 * model.tokenizer.size  # a uniform guess has D
+    assert perplexity == pytest.approx(trained.card["result"]["valid_perplexity"], rel=0.1)
+    assert not (out / CHECKPOINT).exists()
+    assert [path.name for path in out.iterdir() if path.name.endswith(".tmp")] == []
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    losses = [entry["valid_loss"] for entry in log if "valid_loss" in entry]
+    assert len(losses) >= 3
+    assert min(losses) == pytest.approx(trained.card["result"]["valid_loss"])
+
+
+class Stopper:
+    """Ask to stop at the given update, as Ctrl-C would."""
+
+    def __init__(self, update: int) -> None:
+        self.calls, self.update = 0, update
+
+    def __call__(self) -> bool:
+        self.calls += 1
+        return self.calls >= self.update
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("stop", [1, 3, 4, 8, 20])
+def test_a_stopped_run_goes_on_bit_for_bit(regime: str, stop: int, texts: tuple[Path, Path], tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train_model(texts[0], whole, settings(regime), valid=texts[1])
+    try:
+        train_model(texts[0], cut, settings(regime), valid=texts[1], should_stop=Stopper(stop))
+    except Interrupted:
+        train_model(texts[0], cut, settings(regime), valid=texts[1], resume=True)
+    assert same(whole, cut)
+    logs = [[json.loads(line) for line in (d / "log.jsonl").read_text().splitlines()] for d in (whole, cut)]
+    for a, b in zip(*logs, strict=True):
+        for key in ("seconds", "symbols_per_second"):
+            a.pop(key), b.pop(key)
+        assert a == b
+
+
+def test_writing_checkpoints_changes_no_bit(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    for every in (0, 1):
+        train_model(texts[0], tmp_path / str(every), settings("running", f"checkpoint_every={every}"), valid=texts[1])
+    assert same(tmp_path / "0", tmp_path / "1")
+
+
+KILLED = """
+import sys, os, time
+from pathlib import Path
+from elman.config import build, parse_pairs
+from elman.learn.run import train_model
+from elman.learn.trainer import Listener
+
+class Slow(Listener):
+    def on_update(self, progress, per_epoch, loss, per_second):
+        print(progress.update, flush=True)
+        time.sleep(0.01)
+
+train, valid, out, *pairs = sys.argv[1:]
+train_model(train, Path(out), build(parse_pairs(pairs)), valid=valid, listener=Slow(), resume=True)
+"""
+
+
+@pytest.mark.parametrize("regime", ["running", "online"])
+def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
+    regime: str, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    pairs = [*SMALL, *REGIMES[regime], "checkpoint_every=2"]
+    train_model(texts[0], whole, build(parse_pairs(pairs)), valid=texts[1])
+    command = [sys.executable, "-c", KILLED, str(texts[0]), str(texts[1]), str(cut), *pairs]
+    for updates in (1, 3):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for _ in range(updates):
+            process.stdout.readline()
+        time.sleep(random.random() * 0.02)
+        process.kill()  # SIGKILL on POSIX
+        process.communicate()
+    train_model(texts[0], cut, build(parse_pairs(pairs)), valid=texts[1], resume=True)
+    assert same(whole, cut)
+
+
+def test_resuming_a_finished_run_gives_its_model(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    train_model(texts[0], out, settings("running"), valid=texts[1])
+    before = (out / "model.safetensors").stat().st_mtime_ns
+    train_model(texts[0], out, settings("running"), valid=texts[1], resume=True)
+    assert (out / "model.safetensors").stat().st_mtime_ns == before
+
+
+def stopped(texts: tuple[Path, Path], out: Path) -> None:
+    with pytest.raises(Interrupted, match="--resume"):
+        train_model(texts[0], out, settings("running"), valid=texts[1], should_stop=Stopper(9))
+
+
+def test_a_run_is_not_resumed_with_other_data_or_settings(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    stopped(texts, out)
+    other = write_text(tmp_path / "other.txt", 150, 7)
+    with pytest.raises(TrainingError, match="other data"):
+        train_model(other, out, settings("running"), valid=texts[1], resume=True)
+    with pytest.raises(TrainingError, match=r"began with network\.hidden = 8"):
+        train_model(texts[0], out, settings("running"), valid=texts[1], resume=True, given={"hidden": 9})
+    changed = {"checkpoint_every": 100, "hidden": 8}
+    train_model(texts[0], out, settings("running"), valid=texts[1], resume=True, given=changed)
+
+
+def test_a_checkpoint_that_is_damaged_is_refused(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    stopped(texts, out)
+    data = (out / CHECKPOINT).read_bytes()
+    (out / CHECKPOINT).write_bytes(data[: len(data) // 2])
+    with pytest.raises(Exception, match="cut short"):
+        train_model(texts[0], out, settings("running"), valid=texts[1], resume=True)
+    shutil.copy(out / "tokenizer.json", out / CHECKPOINT)
+    with pytest.raises(Exception, match="cannot be read"):
+        train_model(texts[0], out, settings("running"), valid=texts[1], resume=True)
+
+
+def test_a_folder_that_holds_a_model_is_not_overwritten_unasked(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    train_model(texts[0], out, settings("running"), valid=texts[1])
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="already holds"):
+        train_model(texts[0], out, settings("running"), valid=texts[1])
+    train_model(texts[0], out, settings("running", "seed=5"), valid=texts[1], overwrite=True)
+    assert (out / "notes.txt").read_text() == "mine"
+    with pytest.raises(OutputError, match="is a file"):
+        train_model(texts[0], texts[1], settings("running"), valid=texts[1])
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_model(
+    texts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model"
+    from elman.learn import steps
+
+    plain, calls = steps.WindowSteps.update, []
+
+    def poisoned(self, index: int, alpha: float) -> tuple[float, int]:
+        calls.append(index)
+        if len(calls) > self.per_epoch + 2:
+            with torch.no_grad():
+                self.network.encoder.U.fill_(torch.nan)
+        return plain(self, index, alpha)
+
+    monkeypatch.setattr(steps.WindowSteps, "update", poisoned)
+    with pytest.raises(TrainingError, match=r"the model of epoch 1 is kept.*--alpha"):
+        train_model(texts[0], out, settings("running"), valid=texts[1])
+    load_model(out)  # refuses weights that are no numbers
+
+
+def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_it_is_good(
+    texts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "model"
+    train_model(texts[0], whole, settings("running"), valid=texts[1])
+    plain, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        plain(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="no space left"):
+            train_model(texts[0], out, settings("running"), valid=texts[1])
+    assert load_checkpoint(out).facts["progress"]["update"] > 0
+    assert list(out.glob(".*tmp")) == []
+    train_model(texts[0], out, settings("running"), valid=texts[1], resume=True)
+    assert same(whole, out)
+
+
+def test_without_a_validation_text_the_end_of_the_text_is_held_out(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    model = train_model(texts[0], tmp_path / "model", settings("running"))
+    card = model.card
+    assert card["valid_held_out_from_train"]
+    assert card["train"]["sentences"] + card["valid"]["sentences"] == 150
+    assert card["valid"]["sentences"] == 8
+
+
+def test_a_validation_text_of_unknown_words_is_refused(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    texts[1].write_text("zzz qqq\nxxx\n")
+    with pytest.raises(TextError, match="only words that training never saw"):
+        train_model(texts[0], tmp_path / "model", settings("running"), valid=texts[1])
+
+
+def test_unseen_words_are_left_out_and_unk_scores_them(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    model = train_model(texts[0], tmp_path / "model", settings("running", "min_count=70"), valid=texts[1])
+    assert model.tokenizer.unk_trained
+    corpus = build_corpus(TextSource(texts[1]), model.tokenizer)
+    skipped = measure(model.network, corpus, model.tokenizer)
+    scored = measure(model.network, corpus, model.tokenizer, oov="unk")
+    assert corpus.oovs > 0
+    assert skipped.symbols == len(corpus.ids) - corpus.oovs
+    assert scored.symbols == len(corpus.ids)
+
+
+@pytest.mark.parametrize("wrong", ["activation=tanh", "layers=2", "bias=true", "tied=true", "dropout=0.1"])
+def test_the_online_regime_refuses_what_it_cannot_train(
+    wrong: str, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="regime online"):
+        train_model(texts[0], tmp_path / "model", settings("online", wrong), valid=texts[1])
+
+
+def test_a_text_shorter_than_its_streams_is_refused(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too few"):
+        train_model(texts[0], tmp_path / "model", settings("running", "batch=5000"), valid=texts[1])
+
+
+def test_validation_in_streams_is_close_to_validation_in_one(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    model = train_model(texts[0], tmp_path / "model", settings("running"), valid=texts[1])
+    corpus = build_corpus(TextSource(texts[0]), model.tokenizer)
+    one, many = (measure(model.network, corpus, model.tokenizer, batch=batch) for batch in (1, 8))
+    assert one.symbols == len(corpus.ids)
+    assert one.symbols - many.symbols < 8
+    assert many.entropy == pytest.approx(one.entropy, rel=0.02)
+    by_sentence = [
+        measure(model.network, corpus, model.tokenizer, regime="sentences", batch=batch) for batch in (1, 7)
+    ]
+    assert by_sentence[0].log_prob == pytest.approx(by_sentence[1].log_prob, rel=1e-6)
