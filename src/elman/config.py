@@ -72,7 +72,8 @@ class LearnSettings(Section):
     bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
     bptt_block: int = Field(10, ge=1, description="online: words between two updates of U and W")
     clip: float | None = Field(None, gt=0.0, description="scale gradients down to this norm (online: clip each error)")
-    epochs: int = Field(20, ge=0, description="passes over the training text, at most")
+    epochs: int = Field(20, ge=1, description="passes over the training text, at most")
+    max_updates: int | None = Field(None, ge=1, description="stop after this many updates, mid-epoch too")
     schedule: str = Field("halve", description="how alpha changes (table SCHEDULES)")
     min_improvement: float = Field(
         0.003, ge=0.0, lt=1.0, description="halve: the share by which validation has to improve in an epoch"
@@ -211,14 +212,16 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes in the package."""
-    return sorted(entry.name[:-5] for entry in resources.files("elman.recipes").iterdir() if entry.name.endswith(".toml"))
+    names = (entry.name for entry in resources.files("elman.recipes").iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def read_recipe(name: str) -> dict[str, Any]:
     """Read a packaged recipe by name, or a TOML file by path, into a flat dictionary of full keys."""
     names = recipe_names()
     if name in names:
-        return parse_toml(resources.files("elman.recipes").joinpath(f"{name}.toml").read_text("utf-8"), f"recipe {name}")
+        text = resources.files("elman.recipes").joinpath(f"{name}.toml").read_text("utf-8")
+        return parse_toml(text, f"recipe {name}")
     if name.endswith(".toml"):
         return read_toml(Path(name))
     close = nearest(name, names)

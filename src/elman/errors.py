@@ -1,6 +1,6 @@
 """What went wrong, said so that a person can mend it.
 
-Every error that a user can cause is an `ElmanError`. Its message says where and what, its hint says what to do about it.
+Every error that a user can cause is an `ElmanError`. Its message says where and what, its hint what to do about it.
 The command line prints both without a traceback and leaves with `exit_code`: 1 for a failure, 2 for wrong usage, 130
 for an interrupt.
 """

@@ -19,7 +19,8 @@ def output_error(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(f"{path} cannot be written: permission denied", hint="choose a folder that you may write to")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return OutputError(f"{path} cannot be written: a file stands where a folder is needed", hint="choose another path")
+        hint = "choose another path"
+        return OutputError(f"{path} cannot be written: a file stands where a folder is needed", hint=hint)
     return OutputError(f"{path} cannot be written: {error.strerror or error}")
 
 

@@ -112,7 +112,8 @@ def test_linear_and_cosine_fall_from_one_to_zero() -> None:
 @pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
 def test_patience_runs_out_after_epochs_without_a_better_one(name: str) -> None:
     schedule = SCHEDULES[name](patience=2)
-    assert [schedule.after_epoch(entropy) for entropy in (5.0, 5.1, 4.9, 4.95, 4.9)] == [False, False, False, False, True]
+    stops = [schedule.after_epoch(entropy) for entropy in (5.0, 5.1, 4.9, 4.95, 4.9)]
+    assert stops == [False, False, False, False, True]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

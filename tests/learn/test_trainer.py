@@ -293,3 +293,9 @@ def test_validation_in_streams_is_close_to_validation_in_one(texts: tuple[Path, 
         measure(model.network, corpus, model.tokenizer, regime="sentences", batch=batch) for batch in (1, 7)
     ]
     assert by_sentence[0].log_prob == pytest.approx(by_sentence[1].log_prob, rel=1e-6)
+
+
+def test_a_run_can_end_in_the_middle_of_an_epoch(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    model = train_model(texts[0], tmp_path / "model", settings("running", "max_updates=10"), valid=texts[1])
+    assert model.card["result"]["updates"] == 10
+    assert model.card["result"]["valid_perplexity"] > 1

@@ -138,7 +138,8 @@ def train_model(
     corpus, validation = build_corpus(source, tokenizer), build_corpus(held_out, tokenizer)
     if validation.oovs == validation.words:
         raise TextError(
-            f"{held_out.name} holds only words that training never saw", hint="is it in the language of the training text?"
+            f"{held_out.name} holds only words that training never saw",
+            hint="is it in the language of the training text?",
         )
     network = _new_network(tokenizer, settings)
     make_folder(folder)

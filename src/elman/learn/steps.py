@@ -1,7 +1,7 @@
 """One update after another: how each regime turns a corpus into updates of the weights.
 
 A regime knows how many updates an epoch has, begins an epoch, and makes update number `index` of it. What it carries
-from one update to the next (the states, the generator of dropout) comes out as tensors, so that a checkpoint can hold it.
+from one update to the next (the states, the generator of dropout) comes out as tensors, for a checkpoint to hold.
 """
 
 from __future__ import annotations

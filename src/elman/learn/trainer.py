@@ -120,17 +120,15 @@ class Trainer:
             self.steps.begin(0)
             self.save()
         progress = self.progress
-        while progress.epoch < self.settings.learn.epochs and not progress.finished:
+        while not progress.finished:
             self._epoch()
-        progress.finished = True
         self._tick()
         self._load_best()
         return progress
 
     def _epoch(self) -> None:
-        progress, learn = self.progress, self.settings.learn
-        planned = learn.epochs * self.steps.per_epoch
-        while progress.index < self.steps.per_epoch:
+        progress, planned = self.progress, self.planned_updates
+        while progress.index < self.steps.per_epoch and progress.update < planned:
             alpha = self.alpha(progress.update / planned)
             loss, symbols = self.steps.update(progress.index, alpha)
             if not math.isfinite(loss):
@@ -143,6 +141,13 @@ class Trainer:
             self._after_update(alpha)
         self.steps.end()
         self._after_epoch(self.alpha(progress.update / planned))
+
+    @property
+    def planned_updates(self) -> int:
+        """How many updates the run makes unless validation stops it."""
+        learn = self.settings.learn
+        planned = learn.epochs * self.steps.per_epoch
+        return planned if learn.max_updates is None else min(planned, learn.max_updates)
 
     def alpha(self, share: float) -> float:
         """Return the learning rate when this share of the planned updates is done."""
@@ -205,7 +210,7 @@ class Trainer:
         self.listener.on_epoch(entry)
         progress.epoch += 1
         progress.index, progress.epoch_loss, progress.epoch_symbols = 0, 0.0, 0
-        progress.finished = stop
+        progress.finished = stop or progress.update >= self.planned_updates
         self.steps.begin(progress.epoch)
         self.save()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,12 @@ State = tuple[Tensor, ...]
 
 def check_tables(settings: NetworkSettings) -> None:
     """Raise `UsageError` for a cell, encoder, output or activation that no table knows."""
-    tables = {"cell": CELLS, "encoder": ENCODERS, "output": OUTPUTS, "activation": ACTIVATIONS}
+    tables: dict[str, Mapping[str, object]] = {
+        "cell": CELLS,
+        "encoder": ENCODERS,
+        "output": OUTPUTS,
+        "activation": ACTIVATIONS,
+    }
     for key, table in tables.items():
         name = getattr(settings, key)
         if name not in table:
@@ -77,9 +84,8 @@ class RecurrentNetwork(nn.Module):
                     nn.init.orthogonal_(weight, generator=generator)
                 else:
                     weight.uniform_(-reach, reach, generator=generator)
-                    if self.settings.init == "irwin-hall":
-                        for _ in range(2):
-                            weight += torch.empty_like(weight).uniform_(-reach, reach, generator=generator)
+                    for _ in range(2 if self.settings.init == "irwin-hall" else 0):
+                        weight.add_(torch.empty_like(weight).uniform_(-reach, reach, generator=generator))
                 if name.endswith(".W"):
                     weight.mul_(self.settings.recurrent_scale)
         if silent is not None:

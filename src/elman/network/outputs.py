@@ -34,7 +34,7 @@ class _SoftmaxLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,  # noqa: ANN401 - torch gives no public type for it
         states: Tensor,
         V: Tensor,
@@ -71,7 +71,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
         # Given away, not lent: a gradient that nobody else holds becomes weight.grad without a copy.
         gradients, ctx.gradients = ctx.gradients, ()
@@ -139,7 +139,9 @@ class FullSoftmax(nn.Module):
     ) -> Tensor:
         """Return - sum_n weights[n] log y(n)[targets[n]] for states (N, H): the fast path, chunked and fused."""
         matrix = self.matrix(U)
-        loss: Tensor = _SoftmaxLoss.apply(states, matrix, self.bias, targets, weights, product or states.dtype)
+        loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
+            states, matrix, self.bias, targets, weights, product or states.dtype
+        )
         return loss
 
     def slow_loss(self, states: Tensor, targets: Tensor, weights: Tensor, U: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class _Unroll(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,  # noqa: ANN401 - torch gives no public type for it
         drive: Tensor,
         initial: Tensor,
@@ -49,7 +49,7 @@ class _Unroll(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
         states, weights = ctx.saved_tensors
         length, batch, hidden = error.shape
@@ -97,7 +97,9 @@ def unroll(
     Tensor
         s(1) .. s(T), (T, B, H).
     """
-    states: Tensor = _Unroll.apply(drive, initial, W, activation, product or drive.dtype)
+    states: Tensor = _Unroll.apply(  # type: ignore[no-untyped-call]
+        drive, initial, W, activation, product or drive.dtype
+    )
     return states
 
 
