@@ -1,8 +1,8 @@
 """Recurrent language models: Pr{ w(t+1) | w(t), h(t-1) }, trained on any sequence of symbols, and put to work.
 
-    import elman
-    lm = elman.train("corpus.txt", valid="valid.txt", hidden=200)
-    lm.predict("Can you pick up milk at the", 10)
+import elman
+lm = elman.train("corpus.txt", valid="valid.txt", hidden=200)
+lm.predict("Can you pick up milk at the", 10)
 """
 
 from __future__ import annotations

@@ -133,9 +133,7 @@ train_model(train, Path(out), build(parse_pairs(pairs)), valid=valid, listener=S
 
 
 @pytest.mark.parametrize("regime", ["running", "online"])
-def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
-    regime: str, texts: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(regime: str, texts: tuple[Path, Path], tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     pairs = [*SMALL, *REGIMES[regime], "checkpoint_every=2"]
     train_model(texts[0], whole, build(parse_pairs(pairs)), valid=texts[1])
@@ -270,9 +268,7 @@ def test_unseen_words_are_left_out_and_unk_scores_them(texts: tuple[Path, Path],
 
 
 @pytest.mark.parametrize("wrong", ["activation=tanh", "layers=2", "bias=true", "tied=true", "dropout=0.1"])
-def test_the_online_regime_refuses_what_it_cannot_train(
-    wrong: str, texts: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_the_online_regime_refuses_what_it_cannot_train(wrong: str, texts: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="regime online"):
         train_model(texts[0], tmp_path / "model", settings("online", wrong), valid=texts[1])
 
@@ -289,9 +285,7 @@ def test_validation_in_streams_is_close_to_validation_in_one(texts: tuple[Path, 
     assert one.symbols == len(corpus.ids)
     assert one.symbols - many.symbols < 8
     assert many.entropy == pytest.approx(one.entropy, rel=0.02)
-    by_sentence = [
-        measure(model.network, corpus, model.tokenizer, regime="sentences", batch=batch) for batch in (1, 7)
-    ]
+    by_sentence = [measure(model.network, corpus, model.tokenizer, regime="sentences", batch=batch) for batch in (1, 7)]
     assert by_sentence[0].log_prob == pytest.approx(by_sentence[1].log_prob, rel=1e-6)
 
 

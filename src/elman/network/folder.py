@@ -1,9 +1,9 @@
 """A model on disk: a folder in the Hugging Face layout. Nothing is pickled; loading runs no code from the folder.
 
-    config.json        the shape of the network and of its text, with `format_version`
-    model.safetensors  the weights
-    tokenizer.json     the tokenizer, in the format of the `tokenizers` library
-    card.json          how it was trained, on what, what it scored
+config.json        the shape of the network and of its text, with `format_version`
+model.safetensors  the weights
+tokenizer.json     the tokenizer, in the format of the `tokenizers` library
+card.json          how it was trained, on what, what it scored
 """
 
 from __future__ import annotations

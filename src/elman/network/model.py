@@ -62,9 +62,7 @@ class RecurrentNetwork(nn.Module):
         self.between = nn.ParameterList(
             nn.Parameter(torch.zeros(settings.hidden, drive_size)) for _ in range(settings.layers - 1)
         )
-        self.output = OUTPUTS[settings.output](
-            settings.hidden, dictionary_size, bias=settings.bias, tied=settings.tied
-        )
+        self.output = OUTPUTS[settings.output](settings.hidden, dictionary_size, bias=settings.bias, tied=settings.tied)
 
     def _cell(self, layer: int) -> Cell:
         cell = self.cells[layer]
