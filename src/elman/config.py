@@ -231,6 +231,12 @@ def read_recipe(name: str) -> dict[str, Any]:
     )
 
 
+def recipe_about(name: str) -> str:
+    """Return the sentence that says what a packaged recipe is."""
+    text = resources.files("elman.recipes").joinpath(f"{name}.toml").read_text("utf-8")
+    return str(tomllib.loads(text).get("about", ""))
+
+
 def build(*layers: Mapping[str, Any]) -> Settings:
     """Lay flat dictionaries of full keys over the defaults, the last one strongest, and check every value.
 

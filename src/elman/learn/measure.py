@@ -22,7 +22,10 @@ WINDOW = 256
 
 @dataclass(frozen=True)
 class Measure:
-    """A corpus under a model: the sum of log-probabilities, in nats, and over how many symbols."""
+    """A corpus under a model: the sum of log-probabilities, in nats, and over how many symbols.
+
+    Symbols of probability zero are counted in `symbols` and in `zero_probs`; as in SRILM, they are not in the sum.
+    """
 
     log_prob: float
     symbols: int
@@ -30,8 +33,8 @@ class Measure:
 
     @property
     def entropy(self) -> float:
-        """Nats a symbol."""
-        return -self.log_prob / max(1, self.symbols)
+        """Nats a symbol; infinite if one has probability zero."""
+        return math.inf if self.zero_probs else -self.log_prob / max(1, self.symbols)
 
     @property
     def perplexity(self) -> float:
@@ -65,9 +68,10 @@ def measure(
     for log_probs in _windows(network, corpus, tokenizer, regime, batch, oov):
         if should_stop():
             raise Interrupted("stopped while a text was being scored")
-        total += float(log_probs.sum())
+        zero = np.isneginf(log_probs)
+        total += float(log_probs[~zero].sum())
         symbols += log_probs.size
-        zero_probs += int(np.isneginf(log_probs).sum())
+        zero_probs += int(zero.sum())
     return Measure(total, symbols, zero_probs)
 
 

@@ -136,9 +136,9 @@ def train_model(
     else:
         tokenizer = train_tokenizer(source, settings.text)
     corpus, validation = build_corpus(source, tokenizer), build_corpus(held_out, tokenizer)
-    if validation.oovs == validation.words:
+    if validation.oovs >= len(validation.ids) - validation.sentences > 0:
         raise TextError(
-            f"{held_out.name} holds only words that training never saw",
+            f"{held_out.name} holds only {_plural(tokenizer)} that training never saw",
             hint="is it in the language of the training text?",
         )
     network = _new_network(tokenizer, settings)
@@ -164,6 +164,10 @@ def train_model(
     save_card(folder, card)
     trainer.forget_checkpoint()
     return Model(network.eval(), tokenizer, settings.learn.regime, card)
+
+
+def _plural(tokenizer: Tokenizer) -> str:
+    return "words" if tokenizer.unit == "word" else "symbols"
 
 
 def _new_network(tokenizer: Tokenizer, settings: Settings) -> RecurrentNetwork:

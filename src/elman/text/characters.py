@@ -79,6 +79,10 @@ class CharTokenizer(Tokenizer):
         ids: list[int] = self._lookup[_code_points(text)].tolist()
         return ids
 
+    def pieces(self, text: str) -> list[str]:
+        """Return the characters of `text`, known or not."""
+        return list(text)
+
     def decode(self, ids: Iterable[int]) -> str:
         """Join characters; an unknown one becomes `<unk>`."""
         return "".join(UNK if id == self.size else self._tokens[id] for id in ids)

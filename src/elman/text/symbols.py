@@ -84,6 +84,10 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without a sentence end."""
 
+    def pieces(self, text: str) -> list[str]:
+        """Return what each id of `encode(text)` stands for, in the text's own writing, known or not."""
+        return [self.token(id) for id in self.encode(text)]
+
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; a sentence end becomes a line end, an unknown symbol `<unk>`."""

@@ -89,7 +89,7 @@ class WordTokenizer(Tokenizer):
     def _split(self) -> _Splitter:
         return _Splitter(self.settings)
 
-    def words(self, text: str) -> list[str]:
+    def pieces(self, text: str) -> list[str]:
         """Return the words of `text` as the dictionary would write them, known or not."""
         return self._split(text)
 

@@ -1,0 +1,141 @@
+"""How good a model is on a text, in the units that people compare."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from elman.errors import TextError, UsageError
+from elman.learn.measure import measure
+from elman.network.folder import Model
+from elman.text.corpus import build_corpus
+from elman.text.reading import TextSource
+
+SENTENCES = 64
+"""Sentences side by side where they are independent; how many changes no number."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A text under a model, counted as SRILM counts.
+
+    `perplexity` is 10^(-logprob10 / (words - oovs - zeroprobs + sentences)), `perplexity1` the same without the
+    sentence ends; both are per word whatever the unit. `token_perplexity` is per symbol of the model's own unit.
+    `bits_per_character` is over the characters of what was scored, line ends included. For units other than words
+    `oovs` counts symbols that were left out, and they are not taken off the words.
+    """
+
+    file: str
+    unit: str
+    regime: str
+    oov: str
+    sentences: int
+    words: int
+    oovs: int
+    zeroprobs: int
+    tokens: int
+    logprob10: float
+    perplexity: float
+    perplexity1: float
+    token_perplexity: float
+    bits_per_character: float
+    words_per_second: float
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all numbers as plain JSON values."""
+        return asdict(self)
+
+
+def evaluate(
+    model: Model,
+    path: str | Path,
+    *,
+    regime: str | None = None,
+    batch: int = 1,
+    oov: str = "skip",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Score a text.
+
+    Parameters
+    ----------
+    path
+        a text, plain or gzip; `-` is standard input.
+    regime
+        "running" carries the state across sentences, "sentences" starts each from s(0); by default as in training.
+    batch
+        running text: parallel streams. With one, every word is scored with its whole history; more are faster, and
+        an approximation, since each stream but the first begins without its history.
+    oov
+        "skip" counts words that training never saw and leaves them out; "unk" scores them as <unk>.
+
+    Raises
+    ------
+    TextError
+        for a text that cannot be read, or that holds nothing that the model knows.
+    UsageError
+        for oov "unk" where the model has no <unk> that training saw.
+    """
+    tokenizer = model.tokenizer
+    check_oov(model, oov)
+    regime = regime or ("sentences" if model.regime == "sentences" else "running")
+    source = TextSource(path)
+    corpus = build_corpus(source, tokenizer)
+    if oov == "skip" and 0 < corpus.words == corpus.oovs and tokenizer.unit == "word":
+        raise TextError(
+            f"{source.name} holds only words that training never saw",
+            hint="is it in the language of the model? --oov unk scores them as <unk>",
+        )
+    start = time.perf_counter()
+    result = measure(
+        model.network,
+        corpus,
+        tokenizer,
+        regime=regime,
+        batch=SENTENCES if regime == "sentences" else batch,
+        oov=oov,
+        should_stop=should_stop,
+    )
+    seconds = time.perf_counter() - start
+    left_out = corpus.oovs if oov == "skip" else 0
+    words = corpus.words - (left_out if tokenizer.unit == "word" else 0) - result.zero_probs
+    characters = corpus.characters - (corpus.oov_characters if oov == "skip" else 0)
+    return Evaluation(
+        file=source.name,
+        unit=tokenizer.unit,
+        regime=regime,
+        oov=oov,
+        sentences=corpus.sentences,
+        words=corpus.words,
+        oovs=corpus.oovs,
+        zeroprobs=result.zero_probs,
+        tokens=result.symbols,
+        logprob10=result.log_prob / math.log(10),
+        perplexity=_perplexity(result.log_prob, words + corpus.sentences),
+        perplexity1=_perplexity(result.log_prob, words),
+        token_perplexity=_perplexity(result.log_prob, result.symbols),
+        bits_per_character=-result.log_prob / math.log(2) / max(1, characters),
+        words_per_second=corpus.words / max(seconds, 1e-9),
+        seconds=seconds,
+    )
+
+
+def check_oov(model: Model, oov: str) -> None:
+    """Refuse to score unseen words as <unk> where the model has no <unk> that training saw."""
+    if oov == "unk" and not model.tokenizer.unk_trained:
+        raise UsageError(
+            "this model cannot score unseen words as <unk>: its training saw none",
+            hint="leave --oov at skip, or train with --min-count 2 or a smaller --vocab-size",
+        )
+
+
+def _perplexity(log_prob: float, symbols: int) -> float:
+    """Return exp(-log_prob / symbols), infinite where a float cannot hold it or nothing was counted."""
+    if symbols <= 0 or -log_prob / symbols > 700:
+        return math.inf
+    return math.exp(-log_prob / symbols)

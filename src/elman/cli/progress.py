@@ -1,0 +1,95 @@
+"""How training shows itself on stderr: a bar in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from elman.cli.common import console, note
+from elman.config import Settings
+from elman.learn.measure import Measure
+from elman.learn.trainer import Listener
+from elman.learn.trainer import Progress as Standing
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def epoch_line(entry: dict[str, Any], epochs: int) -> str:
+    """Say how an epoch went."""
+    line = f"epoch {entry['epoch']}/{epochs}: alpha {entry['alpha']:.4g}, training perplexity"
+    line += f" {entry['train_perplexity']:.2f}"
+    if "valid_perplexity" in entry:
+        line += f", validation perplexity {entry['valid_perplexity']:.2f}{' (best so far)' if entry['best'] else ''}"
+    return line + f", {entry['symbols_per_second']:.0f} symbols/s, {entry['seconds']:.0f} s"
+
+
+class Lines(Listener):
+    """One line every few seconds and one an epoch, for logs and pipes."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.last = time.monotonic()
+
+    def on_update(self, progress: Standing, per_epoch: int, loss: float, symbols_per_second: float) -> None:
+        """Print a line if the last one is some seconds old."""
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            share = progress.index / per_epoch
+            perplexity = Measure(-loss, 1).perplexity
+            note(
+                f"epoch {progress.epoch + 1}/{self.epochs} {share:4.0%}: loss {loss:.3f}, perplexity "
+                f"{perplexity:.1f}, {symbols_per_second:.0f} symbols/s"
+            )
+
+    def on_epoch(self, entry: dict[str, Any]) -> None:
+        """Print how the epoch went."""
+        note(epoch_line(entry, self.epochs))
+
+
+class Bar(Listener):
+    """A bar for the epoch, with loss, perplexity, symbols/s and the time left."""
+
+    def __init__(self, epochs: int, screen: Console) -> None:
+        self.epochs = epochs
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=screen,
+            transient=True,
+        )
+        self.task: TaskID | None = None
+
+    def on_update(self, progress: Standing, per_epoch: int, loss: float, symbols_per_second: float) -> None:
+        """Move the bar."""
+        speed = f"loss {loss:.3f} ppl {Measure(-loss, 1).perplexity:.1f} {symbols_per_second:.0f} symbols/s"
+        description = f"epoch {progress.epoch + 1}/{self.epochs}"
+        if self.task is None:
+            self.task = self.bar.add_task(description, total=per_epoch, speed=speed)
+        self.bar.update(self.task, completed=progress.index, description=description, speed=speed)
+
+    def on_epoch(self, entry: dict[str, Any]) -> None:
+        """Print how the epoch went, above the bar."""
+        self.bar.console.print(epoch_line(entry, self.epochs), highlight=False)
+        if self.task is not None:
+            self.bar.reset(self.task)
+
+
+@contextmanager
+def progress_of(settings: Settings, *, quiet: bool) -> Iterator[Listener]:
+    """Give the listener that suits where stderr goes."""
+    screen = console()
+    if quiet:
+        yield Listener()
+    elif screen.is_terminal:
+        bar = Bar(settings.learn.epochs, screen)
+        with bar.bar:
+            yield bar
+    else:
+        yield Lines(settings.learn.epochs)

@@ -1,0 +1,151 @@
+"""`elman train`: from a text to a model."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from elman.cli.common import Json, layered, note, number, print_json, setting
+
+
+def train(
+    text: Annotated[str, typer.Argument(metavar="TRAIN", help="the training text, plain or gzip; - is standard input")],
+    out: Annotated[str, typer.Option(help="the folder to leave the model in")],
+    valid: Annotated[
+        str | None, typer.Option(help="a text to validate on; unset, the last twentieth of TRAIN is held out")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME|FILE.toml", help="settings to begin with")] = None,
+    config: Annotated[str | None, typer.Option(metavar="FILE.toml", help="settings over those of the recipe")] = None,
+    pairs: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting, as `elman settings` lists them")
+    ] = None,
+    unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe")] = None,
+    vocab_size: Annotated[int | None, setting("vocab_size")] = None,
+    min_count: Annotated[int | None, setting("min_count")] = None,
+    lowercase: Annotated[bool | None, setting("lowercase")] = None,
+    split_punctuation: Annotated[bool | None, setting("split_punctuation")] = None,
+    vocabulary: Annotated[str | None, setting("vocabulary", metavar="FILE")] = None,
+    hidden: Annotated[int | None, setting("hidden")] = None,
+    layers: Annotated[int | None, setting("layers")] = None,
+    activation: Annotated[str | None, setting("activation", metavar="sigmoid|tanh|relu")] = None,
+    bias: Annotated[bool | None, setting("bias")] = None,
+    tied: Annotated[bool | None, setting("tied")] = None,
+    dropout: Annotated[float | None, setting("dropout")] = None,
+    regime: Annotated[str | None, setting("regime", metavar="running|sentences|online")] = None,
+    batch: Annotated[int | None, setting("batch")] = None,
+    bptt: Annotated[int | None, setting("bptt")] = None,
+    bptt_block: Annotated[int | None, setting("bptt_block")] = None,
+    optimizer: Annotated[str | None, setting("optimizer", metavar="sgd|adam")] = None,
+    alpha: Annotated[float | None, setting("alpha")] = None,
+    beta: Annotated[float | None, setting("beta")] = None,
+    clip: Annotated[float | None, setting("clip")] = None,
+    schedule: Annotated[str | None, setting("schedule", metavar="halve|linear|cosine|constant")] = None,
+    epochs: Annotated[int | None, setting("epochs")] = None,
+    precision: Annotated[str | None, setting("precision", metavar="auto|fp32|bf16")] = None,
+    seed: Annotated[int | None, setting("seed")] = None,
+    threads: Annotated[int | None, setting("threads")] = None,
+    device: Annotated[str | None, setting("device", metavar="cpu|cuda")] = None,
+    checkpoint_every: Annotated[int | None, setting("checkpoint_every")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out, bit for bit")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the model that --out holds")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="show no progress")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a recurrent language model on a text, and leave it in a folder."""
+    flags = {
+        "unit": unit,
+        "vocab_size": vocab_size,
+        "min_count": min_count,
+        "lowercase": lowercase,
+        "split_punctuation": split_punctuation,
+        "vocabulary": vocabulary,
+        "hidden": hidden,
+        "layers": layers,
+        "activation": activation,
+        "bias": bias,
+        "tied": tied,
+        "dropout": dropout,
+        "regime": regime,
+        "batch": batch,
+        "bptt": bptt,
+        "bptt_block": bptt_block,
+        "optimizer": optimizer,
+        "alpha": alpha,
+        "beta": beta,
+        "clip": clip,
+        "schedule": schedule,
+        "epochs": epochs,
+        "precision": precision,
+        "seed": seed,
+        "threads": threads,
+        "device": device,
+        "checkpoint_every": checkpoint_every,
+    }
+    settings, given = layered(recipe, config, pairs, flags)
+
+    from elman.cli.progress import progress_of
+    from elman.learn.run import train_model
+
+    command = shlex.join(["elman", *sys.argv[1:]])
+    with progress_of(settings, quiet=quiet) as listener, stop_on_interrupt() as interrupted:
+        model = train_model(
+            text,
+            Path(out),
+            settings,
+            valid=valid,
+            given=given,
+            resume=resume,
+            overwrite=overwrite,
+            command=command,
+            listener=listener,
+            should_stop=interrupted,
+        )
+    result = model.card["result"]
+    if as_json:
+        print_json({"model": out, **result, "parameters": model.card["parameters"]})
+        return
+    held_out = " (the end of the training text, held out)" if model.card["valid_held_out_from_train"] else ""
+    print(
+        f"{out}: epoch {result['best_epoch']} of {result['epochs']} was best; validation{held_out}: "
+        f"{number(result['valid_loss'] / 0.6931471805599453)} bits a symbol, perplexity "
+        f"{number(result['valid_perplexity'])}; {number(result['seconds'], 3)} s, "
+        f"{number(result['symbols_per_second'], 3)} symbols/s"
+    )
+    note(f"Try next: elman predict {shlex.quote(out)} 'Can you pick up milk at the'")
+
+
+class Interrupts:
+    """Whether Ctrl-C was pressed; the second time, it stops at once."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def __call__(self) -> bool:
+        """Return whether Ctrl-C was pressed."""
+        return self.pressed
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Take note of the signal."""
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        note("Stopping after this update, with all of it saved; press Ctrl-C again to stop at once.")
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Interrupts]:
+    """Let Ctrl-C ask for an orderly stop while the block runs."""
+    interrupts = Interrupts()
+    before = signal.signal(signal.SIGINT, interrupts.handle)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)

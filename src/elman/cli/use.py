@@ -1,0 +1,215 @@
+"""The commands that put a model to work: evaluate, predict, generate, score, info."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from elman.cli.common import (
+    Device,
+    Json,
+    ModelFolder,
+    Oov,
+    Text,
+    Threads,
+    choose,
+    load,
+    note,
+    number,
+    print_json,
+    print_json_line,
+)
+
+Regime = Annotated[
+    str | None,
+    typer.Option(metavar="running|sentences", help="carry the state across sentences, or start each afresh"),
+]
+
+
+def evaluate(
+    model: ModelFolder,
+    text: Text,
+    regime: Regime = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="running text: parallel streams; more than one is faster and approximate")
+    ] = 1,
+    oov: Oov = "skip",
+    threads: Threads = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Say how good a model is on a text: perplexity as SRILM counts it, bits per character, words a second."""
+    choose("regime", regime, ("running", "sentences"))
+    choose("oov", oov, ("skip", "unk"))
+    loaded = load(model, device, threads)
+    from elman.apply.evaluate import evaluate as run
+
+    result = run(loaded, text, regime=regime, batch=batch, oov=oov)
+    if as_json:
+        print_json(result.as_dict())
+        return
+    print(f"file {result.file}: {result.sentences} sentences, {result.words} words, {result.oovs} OOVs")
+    print(
+        f"{result.zeroprobs} zeroprobs, logprob= {result.logprob10:.6g} ppl= {result.perplexity:.6g} "
+        f"ppl1= {result.perplexity1:.6g}"
+    )
+    line = f"{result.bits_per_character:.4f} bits per character, {result.words_per_second:.0f} words/s"
+    if result.unit != "word":
+        line += f", perplexity per {result.unit} {result.token_perplexity:.4f}"
+    print(line)
+    if result.oovs:
+        done = "left out" if result.oov == "skip" else "scored as <unk>"
+        what = "words" if result.unit == "word" else "symbols"
+        print(f"{result.oovs} {what} that training never saw were {done}")
+
+
+def predict(
+    model: ModelFolder,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="the words so far; - reads them from standard input")],
+    top: Annotated[int, typer.Option(min=1, help="how many answers")] = 10,
+    threads: Threads = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Say what comes next, with probabilities."""
+    loaded = load(model, device, threads)
+    from elman.apply.predict import predict as run
+
+    result = run(loaded, prompt_text(prompt), top)
+    if as_json:
+        print_json(result.as_dict())
+        return
+    warn_of_unknown(result.unknown)
+    print_bars(result.next)
+    if result.unk_probability is not None:
+        note(f"<unk>, which is no answer, has probability {result.unk_probability:.4f}")
+
+
+def prompt_text(prompt: str) -> str:
+    """Return the prompt, from standard input if it is `-`."""
+    return sys.stdin.read().rstrip("\n") if prompt == "-" else prompt
+
+
+def warn_of_unknown(unknown: list[str]) -> None:
+    """Say which words of a prompt training never saw."""
+    if unknown:
+        note(f"not in the dictionary, and read as unknown: {', '.join(unknown)}")
+
+
+def print_bars(answers: list[tuple[str, float]]) -> None:
+    """Print tokens with their probabilities, one a line, with bars to compare them by."""
+    names = [repr(token)[1:-1] if not token.isprintable() or token.isspace() else token for token, _ in answers]
+    width = max(map(len, names))
+    most = max(probability for _, probability in answers)
+    for name, (_, probability) in zip(names, answers, strict=True):
+        print(f"{name:<{width}}  {probability:.4f}  {'█' * max(1, round(30 * probability / most))}")
+
+
+def generate(
+    model: ModelFolder,
+    prompt: Annotated[str, typer.Option(help="the text to go on from")] = "",
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="symbols to write; unset, up to the sentence end, at most 100")
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest, 1 draws as the model says")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="draw among the K likeliest")] = None,
+    top_p: Annotated[float | None, typer.Option(help="draw among the likeliest that hold this probability")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="the same seed writes the same text")] = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Write text, one symbol after the other."""
+    loaded = load(model, device, threads)
+    import torch
+
+    from elman.apply.predict import generate as run
+    from elman.apply.predict import join, read_prompt
+
+    generator = torch.Generator(device)
+    chosen = generator.seed() if seed is None else seed
+    generator.manual_seed(chosen)
+    warn_of_unknown(read_prompt(loaded, prompt)[2])
+    symbols: list[int] = []
+    written = prompt
+    for symbol in run(
+        loaded, prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
+    ):
+        symbols.append(symbol)
+        if not as_json:
+            text = join(loaded, prompt, symbols)
+            if text.startswith(written) and not text.endswith("\ufffd"):  # a character may need several bytes
+                sys.stdout.write(text[len(written) :] if len(symbols) > 1 else text)
+                sys.stdout.flush()
+                written = text
+    if as_json:
+        drawn = [loaded.tokenizer.token(symbol) for symbol in symbols]
+        print_json({"prompt": prompt, "text": join(loaded, prompt, symbols), "tokens": drawn, "seed": chosen})
+    elif not written.endswith("\n"):
+        print()
+
+
+def score(
+    model: ModelFolder,
+    text: Text,
+    tokens: Annotated[bool, typer.Option("--tokens", help="of each token too")] = False,
+    base: Annotated[str, typer.Option(metavar="e|2|10", help="of the logarithm")] = "e",
+    regime: Regime = "sentences",
+    oov: Oov = "skip",
+    threads: Threads = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Give the log-probability of each line, its end included; `log-probability<TAB>line`."""
+    choose("base", base, ("e", "2", "10"))
+    choose("regime", regime, ("running", "sentences"))
+    choose("oov", oov, ("skip", "unk"))
+    loaded = load(model, device, threads)
+    from elman.apply.score import score as run
+    from elman.text.reading import TextSource
+
+    left_out = 0
+    for result in run(loaded, TextSource(text).lines(), regime=regime or "sentences", oov=oov, base=base):
+        left_out += result.oovs
+        if as_json:
+            print_json_line(result.as_dict(tokens=tokens) | {"base": base})
+            continue
+        print(f"{result.log_prob:.6f}\t{result.line}")
+        if tokens:
+            for token in result.tokens:
+                print(f"\t{'OOV' if token.log_prob is None else format(token.log_prob, '.6f')}\t{token.token!r}")
+    if left_out:
+        note(f"{left_out} symbols that training never saw were left out")
+
+
+def info(model: ModelFolder, as_json: Json = False) -> None:
+    """Say what a model is: sizes, units, how it was trained, what it scored."""
+    loaded = load(model)
+    from elman.apply.info import info as run
+
+    facts = run(loaded)
+    if as_json:
+        print_json(facts)
+        return
+    shape, result, trained = facts["network"], facts["result"], facts["trained"]
+    print(f"{model}: {facts['parameters']:,} parameters, regime {facts['regime']}")
+    print(f"  unit {facts['unit']}, D = {facts['dictionary_size']}, <unk> trained: {facts['unk_trained']}")
+    print(
+        f"  {shape['layers']} {shape['cell']} layer(s), H = {shape['hidden']}, {shape['activation']}, "
+        f"input {shape['encoder']}, output {shape['output']}"
+    )
+    for name, sizes in facts["weights"].items():
+        print(f"    {name:<16} {' x '.join(map(str, sizes))}")
+    for name, data in facts["data"].items():
+        print(
+            f"  {name}: {data['file']}, {data['sentences']} sentences, {data['symbols']} symbols, {data['oovs']} OOVs"
+        )
+    if result:
+        print(
+            f"  validation perplexity {number(result['valid_perplexity'])} after epoch {result['best_epoch']} of "
+            f"{result['epochs']}; {number(result['seconds'], 3)} s, {number(result['symbols_per_second'], 3)} symbols/s"
+        )
+    if trained:
+        print(f"  trained {trained.get('created')} with elman {trained.get('elman')}: {trained.get('command')}")
