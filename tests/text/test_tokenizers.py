@@ -198,7 +198,7 @@ def test_no_bpe_text_writes_a_sentence_end():
 
 def test_every_punctuation_mark_is_a_word_of_its_own():
     tokenizer = train("word", ["x"], split_punctuation=True)
-    words = tokenizer.words("«Well,» he's (<unk>)... 3.5$ co-op_é")
+    words = tokenizer.pieces("«Well,» he's (<unk>)... 3.5$ co-op_é")
     assert " ".join(words) == "« Well , » he ' s ( <unk> ) . . . 3 . 5 $ co - op _ é"
 
 

@@ -181,13 +181,13 @@ def _prepare(folder: Path, *, resume: bool, overwrite: bool) -> bool:
     """Look at what the output folder holds; return whether it holds the finished run that is to be resumed."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, and a model is a folder", hint="choose another --out")
-    if folder.exists() and not os.access(folder, os.W_OK):
-        raise OutputError(
-            f"{folder} cannot be written: permission denied", hint="choose a folder that you may write to"
-        )
+    # Asked now, before an hour of training; made when there is something to write.
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        what = "permission denied" if place.is_dir() else f"{place} is a file"
+        raise OutputError(f"{folder} cannot be written: {what}", hint="choose a folder that you may write to")
     ours = [name for name in (CONFIG, WEIGHTS, TOKENIZER, CARD, CHECKPOINT, LOG) if (folder / name).exists()]
     if not ours:
-        make_folder(folder)
         return False
     if resume:
         return not (folder / CHECKPOINT).exists() and (folder / CARD).exists()
