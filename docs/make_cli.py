@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 from pathlib import Path
+from unittest.mock import patch
 
 import typer
 
@@ -22,19 +23,17 @@ the answer is JSON. [Exit codes](errors.md) are 0, 1 for a failure, 2 for wrong 
 
 def help_of(*arguments: str) -> str:
     """Return what the program says to `--help`, 100 columns wide."""
-    os.environ["COLUMNS"] = "100"
     text = io.StringIO()
-    with contextlib.redirect_stdout(text):
+    with patch.dict(os.environ, COLUMNS="100"), contextlib.redirect_stdout(text):
         run([*arguments, "--help"])
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
 
 
 def page() -> str:
     """Return the whole page."""
-    parts = [HEAD, f"```text\n{help_of()}\n```\n"]
-    for name in typer.main.get_command(app).commands:
-        parts.append(f"## elman {name}\n\n```text\n{help_of(name)}\n```\n")
-    return "\n".join(parts)
+    commands = typer.main.get_command(app).commands
+    parts = [f"## elman {name}\n\n```text\n{help_of(name)}\n```\n" for name in commands]
+    return "\n".join([HEAD, f"```text\n{help_of()}\n```\n", *parts])
 
 
 if __name__ == "__main__":
