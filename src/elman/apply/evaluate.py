@@ -86,10 +86,11 @@ def evaluate(
     regime = regime or ("sentences" if model.regime == "sentences" else "running")
     source = TextSource(path)
     corpus = build_corpus(source, tokenizer)
-    if oov == "skip" and 0 < corpus.words == corpus.oovs and tokenizer.unit == "word":
+    if oov == "skip" and corpus.oovs >= len(corpus.ids) - corpus.sentences > 0:
+        what = "words" if tokenizer.unit == "word" else "symbols"
         raise TextError(
-            f"{source.name} holds only words that training never saw",
-            hint="is it in the language of the model? --oov unk scores them as <unk>",
+            f"{source.name} holds only {what} that training never saw",
+            hint="is it in the language of the model?" + " --oov unk scores them as <unk>" * tokenizer.unk_trained,
         )
     start = time.perf_counter()
     result = measure(

@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from elman.apply.evaluate import check_oov
 from elman.errors import UsageError
+from elman.learn.measure import WINDOW
 from elman.learn.steps import known_symbols
 from elman.network.folder import Model
 from elman.network.model import State
+from elman.text.batches import Batch
+from elman.text.reading import TextSource
 
 LINES = 64
 """Lines side by side where each starts from s(0)."""
@@ -33,7 +37,10 @@ class TokenScore:
 
 @dataclass(frozen=True)
 class LineScore:
-    """A line, the sum of its log-probabilities, its sentence end included, and how many of its tokens were left out."""
+    """A line, the sum of its log-probabilities, its sentence end included, and how many tokens the dictionary lacks.
+
+    What the dictionary lacks is left out of the sum, or, if so asked, scored as <unk>.
+    """
 
     line: str
     log_prob: float
@@ -51,7 +58,9 @@ class LineScore:
 def score(
     model: Model, lines: Iterable[str], *, regime: str = "sentences", oov: str = "skip", base: str = "e"
 ) -> Iterator[LineScore]:
-    """Yield the score of each line, in order; a blank line is an empty sentence.
+    """Yield the score of each line, in order.
+
+    A blank line is scored where it is a sentence, by models of characters and bytes; it is 0, of no tokens, elsewhere.
 
     Parameters
     ----------
@@ -74,31 +83,51 @@ def score(
         yield from scores
 
 
+def lines_of(model: Model, source: TextSource) -> Iterator[str]:
+    """Give the lines of a text as `score` takes them, one by one; a model of bytes reads any file."""
+    if model.tokenizer.unit == "byte":
+        return (line.decode("utf-8", errors="surrogateescape") for line in source.raw_lines())
+    return source.lines()
+
+
 def _score_batch(model: Model, lines: list[str], state: State, oov: str, base: str) -> tuple[State, list[LineScore]]:
-    tokenizer, network = model.tokenizer, model.network
-    device = next(network.parameters()).device
-    ids = [[*tokenizer.encode(line), tokenizer.end_id] for line in lines]
+    tokenizer = model.tokenizer
+    ids = [[*tokenizer.encode(line), tokenizer.end_id] if _is_sentence(model, line) else [] for line in lines]
     targets = np.full((max(map(len, ids)), len(ids)), tokenizer.end_id, dtype=np.int64)
     for column, symbols in enumerate(ids):
         targets[: len(symbols), column] = symbols
-    inputs = np.concatenate([np.full((1, len(ids)), tokenizer.end_id, dtype=np.int64), targets[:-1]])
-    state, log_probs = network.target_log_probs(
-        state, known_symbols(inputs, tokenizer).to(device), known_symbols(targets, tokenizer).to(device)
-    )
-    values = (log_probs.double() / BASES[base]).cpu().numpy()
+    state, log_probs = _log_probs(model, state, targets)
+    values = log_probs / BASES[base]
     return state, [
         _line_score(model, line, symbols, values[: len(symbols), column], oov)
         for column, (line, symbols) in enumerate(zip(lines, ids, strict=True))
     ]
 
 
-def _line_score(
-    model: Model, line: str, symbols: list[int], values: np.ndarray[Any, np.dtype[np.float64]], oov: str
-) -> LineScore:
-    outside = [oov == "skip" and symbol == model.tokenizer.size for symbol in symbols]
+def _is_sentence(model: Model, line: str) -> bool:
+    return model.tokenizer.blank_lines or bool(line.strip())
+
+
+def _log_probs(model: Model, state: State, targets: Batch) -> tuple[State, NDArray[np.float64]]:
+    """Return the state after lines side by side, (T, B), and their log-probabilities, in windows that bound memory."""
+    device = next(model.network.parameters()).device
+    inputs = np.concatenate([np.full((1, targets.shape[1]), model.tokenizer.end_id, dtype=np.int64), targets[:-1]])
+    log_probs = np.empty(targets.shape)
+    for start in range(0, len(targets), WINDOW):
+        here = slice(start, start + WINDOW)
+        symbols, following = (known_symbols(part[here], model.tokenizer).to(device) for part in (inputs, targets))
+        state, values = model.network.target_log_probs(state, symbols, following)
+        log_probs[here] = values.double().cpu().numpy()
+    return state, log_probs
+
+
+def _line_score(model: Model, line: str, symbols: list[int], values: NDArray[np.float64], oov: str) -> LineScore:
+    if not symbols:
+        return LineScore(line, 0.0, 0, [])
+    outside = [symbol == model.tokenizer.size for symbol in symbols]
     pieces = [*model.tokenizer.pieces(line), model.tokenizer.end]
     tokens = [
-        TokenScore(piece, None if out else float(value))
+        TokenScore(piece, None if out and oov == "skip" else float(value))
         for piece, value, out in zip(pieces, values, outside, strict=True)
     ]
     return LineScore(line, math.fsum(t.log_prob for t in tokens if t.log_prob is not None), sum(outside), tokens)

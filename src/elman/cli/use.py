@@ -167,11 +167,13 @@ def score(
     choose("regime", regime, ("running", "sentences"))
     choose("oov", oov, ("skip", "unk"))
     loaded = load(model, device, threads)
+    from elman.apply.score import lines_of
     from elman.apply.score import score as run
     from elman.text.reading import TextSource
 
     left_out = 0
-    for result in run(loaded, TextSource(text).lines(), regime=regime or "sentences", oov=oov, base=base):
+    lines = lines_of(loaded, TextSource(text))
+    for result in run(loaded, lines, regime=regime or "sentences", oov=oov, base=base):
         left_out += result.oovs
         if as_json:
             print_json_line(result.as_dict(tokens=tokens) | {"base": base})
@@ -180,7 +182,7 @@ def score(
         if tokens:
             for token in result.tokens:
                 print(f"\t{'OOV' if token.log_prob is None else format(token.log_prob, '.6f')}\t{token.token!r}")
-    if left_out:
+    if left_out and oov == "skip":
         note(f"{left_out} symbols that training never saw were left out")
 
 

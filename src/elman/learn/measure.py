@@ -101,7 +101,11 @@ def _batches(
     """Yield inputs, targets and mask, (T, B), and the state to start from, or None to carry the last one on."""
     if regime == "sentences":
         for item in sentence_batches(corpus.ids, batch, tokenizer.end_id):
-            yield item.inputs, item.targets, item.mask, network.initial_state(item.inputs.shape[1])
+            fresh: State | None = network.initial_state(item.inputs.shape[1])
+            for start in range(0, len(item.inputs), WINDOW):
+                here = slice(start, start + WINDOW)
+                yield item.inputs[here], item.targets[here], item.mask[here], fresh
+                fresh = None
         return
     batch = max(1, min(batch, len(corpus.ids)))
     state: State | None = network.initial_state(batch)

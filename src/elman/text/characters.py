@@ -25,6 +25,7 @@ class CharTokenizer(Tokenizer):
     unit = "char"
     end = "\n"
     unk_id = 1
+    blank_lines = True
 
     def __init__(self, characters: Sequence[str], settings: TextSettings, *, unk_trained: bool) -> None:
         self.settings = settings
@@ -117,6 +118,7 @@ class ByteTokenizer(Tokenizer):
     unit = "byte"
     end = "\n"
     end_id = 10
+    blank_lines = True
 
     def __init__(self, settings: TextSettings) -> None:
         self.settings = settings
@@ -151,9 +153,9 @@ class ByteTokenizer(Tokenizer):
         library.decoder = decoders.ByteLevel()
         return library
 
-    def encode(self, text: str) -> list[int]:
-        """Return the UTF-8 bytes of `text`."""
-        return list(_utf8(text))
+    def encode(self, text: str | bytes) -> list[int]:
+        """Return the bytes of `text`, in UTF-8."""
+        return list(text if isinstance(text, bytes) else _utf8(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Read bytes as UTF-8; what is not becomes U+FFFD."""

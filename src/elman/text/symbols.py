@@ -50,6 +50,8 @@ class Tokenizer(ABC):
     end: ClassVar[str]
     end_id: ClassVar[int] = 0
     unk_id: ClassVar[int | None] = None
+    blank_lines: ClassVar[bool] = False
+    """Whether a blank line is a sentence, of nothing but its end; otherwise it is skipped."""
 
     settings: TextSettings
     unk_trained: bool = False
