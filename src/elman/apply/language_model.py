@@ -14,10 +14,10 @@ from elman.apply import predict as prediction
 from elman.apply.evaluate import Evaluation, evaluate
 from elman.apply.info import info
 from elman.apply.score import score_line
-from elman.config import build, full_key, read_recipe
-from elman.errors import UsageError, nearest
+from elman.config import SECTIONS, build, full_key, known_keys, read_recipe
+from elman.errors import OutputError, UsageError, nearest
 from elman.learn.run import train_model
-from elman.network.folder import Model, load_model, save_card, save_config, save_weights
+from elman.network.folder import CONFIG, Model, load_model, save_card, save_config, save_weights
 from elman.network.model import State
 
 
@@ -61,16 +61,18 @@ class LanguageModel:
         prompt: str = "",
         *,
         tokens: int | None = None,
+        sentences: int | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int | None = None,
     ) -> str:
-        """Return the prompt and text drawn after it, up to the sentence end or `tokens` symbols."""
+        """Return the prompt and text drawn after it (see `apply.predict.generate`): one sentence if nothing is said."""
         drawn = prediction.generate(
             self.model,
             prompt,
             tokens=tokens,
+            sentences=sentences,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
@@ -86,11 +88,13 @@ class LanguageModel:
             generator.manual_seed(seed)
         return generator
 
+    def start(self) -> tuple[State, Tensor]:
+        """Return the state at the start of a sentence, and log y, (D,): the log-probability of every first symbol."""
+        return self.step(self.model.network.initial_state(1), self.model.tokenizer.end_id)
+
     def initial_state(self) -> State:
         """Return the state at the start of a sentence: s(0), after which the sentence end has been read."""
-        tokenizer, network = self.model.tokenizer, self.model.network
-        state, _ = network.step(network.initial_state(1), self._symbol(tokenizer.end_id))
-        return state
+        return self.start()[0]
 
     def step(self, state: State, token: str | int) -> tuple[State, Tensor]:
         """Read one symbol; return the next state and log y, (D,): the log-probability of every symbol after it.
@@ -115,9 +119,17 @@ class LanguageModel:
         """Give the symbols of the dictionary in the order of `step`'s log-probabilities."""
         return map(self.model.tokenizer.token, range(self.model.tokenizer.size))
 
-    def save(self, folder: str | Path) -> None:
-        """Write the model folder: config.json, model.safetensors, tokenizer.json, card.json."""
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model folder: config.json, model.safetensors, tokenizer.json, card.json.
+
+        Raises
+        ------
+        OutputError
+            for a folder that cannot be written, or that holds a model already, unless `overwrite` is set.
+        """
         path = Path(folder)
+        if (path / CONFIG).exists() and not overwrite:
+            raise OutputError(f"{path} already holds a model", hint="choose another folder, or set overwrite=True")
         save_config(path, self.model.network, self.model.tokenizer, self.model.regime)
         save_weights(path, self.model.network)
         save_card(path, self.model.card)
@@ -149,7 +161,7 @@ def train(
     recipe
         the name of a recipe, or a TOML file.
     settings
-        any setting by its name: `hidden=200`, `unit="char"`, `alpha=0.1`, ...
+        any setting by its name, with or without its section: `hidden=200`, `unit="char"`, `learn_alpha=0.1`, ...
     """
     given = {_key(name): value for name, value in settings.items()}
     chosen = build(read_recipe(recipe) if recipe else {}, given)
@@ -163,11 +175,12 @@ def train(
 
 
 def _key(name: str) -> str:
-    try:
-        return full_key(name)
-    except UsageError as error:
-        options = ("valid", "out", "recipe", "resume", "overwrite")
-        close = nearest(name, options)
-        if close:
-            raise UsageError(error.message, hint=f"did you mean {close}?") from error
-        raise
+    """Return the full key of a setting that is named as a keyword: `hidden`, or with its section, `network_hidden`."""
+    section, _, rest = name.partition("_")
+    if section in SECTIONS and rest:
+        return full_key(f"{section}.{rest}")
+    options = ("valid", "out", "recipe", "resume", "overwrite")
+    settings = [key.split(".")[1] for key in known_keys()]
+    if name not in settings and nearest(name, [*options, *settings]) in options:
+        raise UsageError(f"there is no setting {name!r}", hint=f"did you mean {nearest(name, options)}?")
+    return full_key(name)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from elman.errors import UsageError
+from elman.learn.measure import WINDOW
+from elman.learn.steps import known_symbols
 from elman.network.folder import Model
 from elman.network.model import State
 
@@ -47,10 +50,12 @@ def read_prompt(model: Model, prompt: str) -> tuple[State, Tensor, list[str]]:
     ids = tokenizer.encode(prompt)
     unknown = unknown_symbols(model, prompt, ids)
     # What is not in the dictionary enters as <unk>; every unit that can meet the unknown has one.
-    known = [tokenizer.unk_id if i == tokenizer.size and tokenizer.unk_id is not None else i for i in ids]
+    symbols = known_symbols(np.array([tokenizer.end_id, *ids], dtype=np.int64), tokenizer).to(device)
     state = network.initial_state(1)
-    for symbol in [tokenizer.end_id, *known]:
-        state, log_probs = network.step(state, torch.tensor([symbol], device=device))
+    with torch.no_grad():
+        for start in range(0, len(symbols) - 1, WINDOW):
+            state, _ = network.unroll(state, symbols[start : min(start + WINDOW, len(symbols) - 1)].unsqueeze(1))
+    state, log_probs = network.step(state, symbols[-1:])
     return state, log_probs[0], unknown
 
 
@@ -96,6 +101,7 @@ def generate(
     prompt: str = "",
     *,
     tokens: int | None = None,
+    sentences: int | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -106,7 +112,10 @@ def generate(
     Parameters
     ----------
     tokens
-        how many symbols; without it, up to the sentence end, at most MOST.
+        how many symbols at the most; unset, MOST a sentence.
+    sentences
+        how many sentences; unset, one, or as many as there are `tokens` for, where these are given. A sentence of a
+        model of independent sentences begins from s(0), as in training.
     temperature
         what log y is divided by before drawing; 0 always takes the likeliest.
     top_k
@@ -115,27 +124,41 @@ def generate(
         draw among the likeliest that together hold this share of the probability (nucleus sampling: A. Holtzman et
         al., "The curious case of neural text degeneration", ICLR 2020).
     generator
-        where randomness comes from.
+        where randomness comes from, on the CPU.
+
+    Raises
+    ------
+    UsageError
+        for a number out of range, when the first symbol is asked for.
     """
-    _check_sampling(tokens, temperature, top_k, top_p)
+    _check_sampling(tokens, sentences, temperature, top_k, top_p)
+    network, end_id = model.network, model.tokenizer.end_id
+    if tokens is None:
+        sentences = sentences or 1
+    remaining = sentences
     state, log_probs, _ = read_prompt(model, prompt)
     device = log_probs.device
-    for _ in range(MOST if tokens is None else tokens):
+    for _ in range(MOST * (sentences or 1) if tokens is None else tokens):
         symbol = _draw(log_probs, model.tokenizer.unk_id, temperature, top_k, top_p, generator)
         yield symbol
-        if tokens is None and symbol == model.tokenizer.end_id:
-            return
-        state, rows = model.network.step(state, torch.tensor([symbol], device=device))
+        if symbol == end_id:
+            remaining = None if remaining is None else remaining - 1
+            if remaining == 0:
+                return
+            if model.regime == "sentences":
+                state = network.initial_state(1)
+        state, rows = network.step(state, torch.tensor([symbol], device=device))
         log_probs = rows[0]
 
 
-def _check_sampling(tokens: int | None, temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if tokens is not None and tokens < 1:
-        raise UsageError(f"tokens = {tokens} cannot be: it should be at least 1")
+def _check_sampling(
+    tokens: int | None, sentences: int | None, temperature: float, top_k: int | None, top_p: float | None
+) -> None:
+    for name, count in (("tokens", tokens), ("sentences", sentences), ("top-k", top_k)):
+        if count is not None and count < 1:
+            raise UsageError(f"{name} = {count} cannot be: it should be at least 1")
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"temperature = {temperature:g} cannot be: it should be 0 or more")
-    if top_k is not None and top_k < 1:
-        raise UsageError(f"top-k = {top_k} cannot be: it should be at least 1")
     if top_p is not None and not 0 < top_p <= 1:
         raise UsageError(f"top-p = {top_p:g} cannot be: it should be more than 0 and at most 1")
 
@@ -148,11 +171,12 @@ def _draw(
     top_p: float | None,
     generator: torch.Generator | None,
 ) -> int:
-    scores = log_probs.double().clone()
+    scores = log_probs.detach().double().cpu().clone()
     if unk_id is not None:
         scores[unk_id] = -torch.inf
     if temperature == 0:
         return int(scores.argmax())
+    scores -= scores.max()  # the likeliest has 0, which no temperature, however small, turns into -inf
     probabilities = torch.softmax(scores / temperature, 0)
     values, ids = probabilities.sort(descending=True, stable=True)
     if top_k is not None:
@@ -166,7 +190,25 @@ def _draw(
 def join(model: Model, prompt: str, symbols: list[int]) -> str:
     """Return the prompt and what was drawn after it as one text; words are separated by spaces."""
     tokenizer = model.tokenizer
-    if tokenizer.unit == "word" and prompt:
-        continuation = tokenizer.decode(symbols)
-        return prompt.rstrip() + ("" if continuation.startswith("\n") else " ") + continuation
-    return prompt + tokenizer.decode(symbols)
+    continuation = tokenizer.decode(symbols)
+    if tokenizer.unit != "word":
+        return prompt + continuation
+    prompt = prompt.rstrip()
+    space = " " if prompt and continuation and not continuation.startswith("\n") else ""
+    return prompt + space + continuation
+
+
+def stream(model: Model, prompt: str, symbols: Iterable[int]) -> Iterator[str]:
+    """Give the text of `join` piece by piece as symbols come, the prompt first; never half of a character."""
+    tokenizer = model.tokenizer
+    yield prompt.rstrip() if tokenizer.unit == "word" else prompt
+    before, held, written = prompt, list[int](), len(join(model, prompt, []))
+    for symbol in symbols:
+        held.append(symbol)
+        text = join(model, before, held)
+        whole = text if symbol == tokenizer.end_id else text.rstrip("\ufffd")  # the beginning of a character
+        yield whole[written:]
+        written = max(written, len(whole))
+        if symbol == tokenizer.end_id:  # a new line depends on nothing before it
+            before, held, written = "", [], 0
+    yield join(model, before, held)[written:]

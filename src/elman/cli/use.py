@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from typing import Annotated
 
@@ -111,12 +112,15 @@ def generate(
     model: ModelFolder,
     prompt: Annotated[str, typer.Option(help="the text to go on from")] = "",
     tokens: Annotated[
-        int | None, typer.Option(min=1, help="symbols to write; unset, up to the sentence end, at most 100")
+        int | None, typer.Option(min=1, help="symbols to write at the most; unset, 100 a sentence")
+    ] = None,
+    sentences: Annotated[
+        int | None, typer.Option(min=1, help="sentences to write; unset, one, or what --tokens allows")
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest, 1 draws as the model says")] = 1.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="draw among the K likeliest")] = None,
     top_p: Annotated[float | None, typer.Option(help="draw among the likeliest that hold this probability")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="the same seed writes the same text")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="the same seed writes the same text")] = None,
     threads: Threads = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -126,28 +130,31 @@ def generate(
     import torch
 
     from elman.apply.predict import generate as run
-    from elman.apply.predict import join, read_prompt
+    from elman.apply.predict import join, read_prompt, stream
 
-    generator = torch.Generator(device)
-    chosen = generator.seed() if seed is None else seed
-    generator.manual_seed(chosen)
+    chosen = secrets.randbits(31) if seed is None else seed
     warn_of_unknown(read_prompt(loaded, prompt)[2])
-    symbols: list[int] = []
-    written = prompt
-    for symbol in run(
-        loaded, prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
-    ):
-        symbols.append(symbol)
-        if not as_json:
-            text = join(loaded, prompt, symbols)
-            if text.startswith(written) and not text.endswith("\ufffd"):  # a character may need several bytes
-                sys.stdout.write(text[len(written) :] if len(symbols) > 1 else text)
-                sys.stdout.flush()
-                written = text
+    symbols = run(
+        loaded,
+        prompt,
+        tokens=tokens,
+        sentences=sentences,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        generator=torch.Generator().manual_seed(chosen),
+    )
     if as_json:
-        drawn = [loaded.tokenizer.token(symbol) for symbol in symbols]
-        print_json({"prompt": prompt, "text": join(loaded, prompt, symbols), "tokens": drawn, "seed": chosen})
-    elif not written.endswith("\n"):
+        drawn = list(symbols)
+        names = [loaded.tokenizer.token(symbol) for symbol in drawn]
+        print_json({"prompt": prompt, "text": join(loaded, prompt, drawn), "tokens": names, "seed": chosen})
+        return
+    last = ""
+    for piece in stream(loaded, prompt, symbols):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        last = piece or last
+    if not last.endswith("\n"):
         print()
 
 
