@@ -43,7 +43,9 @@ def test_a_sparse_gradient_moves_as_its_dense_twin(name: str) -> None:
         (key, weight), *_ = parameters()
         gradient = torch.sparse_coo_tensor(rows, values, (6, 3), check_invariants=False)
         weight.grad = gradient if sparse else gradient.to_dense()
-        OPTIMIZERS[name]([(key, weight)], beta=0.1).step(0.5)
+        optimizer = OPTIMIZERS[name]([(key, weight)], beta=0.1)
+        optimizer.step(0.5)
+        optimizer.settle()
         results.append(weight.detach())
     torch.testing.assert_close(*results)
 
@@ -63,6 +65,24 @@ def test_an_optimizer_goes_on_from_its_state_bit_for_bit(name: str) -> None:
             optimizer.step(0.01)
         runs.append([weight.detach().clone() for _, weight in weights])
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_rows_that_are_not_touched_shrink_late_and_by_as_much() -> None:
+    """Ten updates of three rows each, against the dense rule; a row is read before it is moved, as in training."""
+    late, dense = parameters()[:1], parameters()[:1]
+    optimizer, plain = SGD(late, beta=0.1), SGD(dense, beta=0.1)
+    generator = torch.Generator().manual_seed(6)
+    for _ in range(10):
+        rows = torch.randint(0, 6, (1, 3), generator=generator)
+        gradient = torch.sparse_coo_tensor(rows, torch.randn(3, 3, generator=generator), (6, 3), check_invariants=False)
+        optimizer.before_reading(rows[0])
+        torch.testing.assert_close(late[0][1][rows[0]], dense[0][1][rows[0]])
+        late[0][1].grad, dense[0][1].grad = gradient, gradient.to_dense()
+        optimizer.step(0.5)
+        plain.step(0.5)
+    assert not torch.allclose(late[0][1], dense[0][1])
+    optimizer.settle()
+    torch.testing.assert_close(late[0][1].detach(), dense[0][1].detach())
 
 
 def test_adam_is_that_of_torch() -> None:

@@ -96,9 +96,10 @@ def test_values_and_gradients_are_those_of_the_reference(activation: str, shape:
     same(gradient, network)
 
 
+@pytest.mark.parametrize("parts", [False, True], ids=["whole gradients", "gradients in parts"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_weights_after_100_updates_are_those_of_the_reference(activation: str, shape: dict) -> None:
+def test_weights_after_100_updates_are_those_of_the_reference(activation: str, shape: dict, parts: bool) -> None:
     network = make(activation, **shape)
     alpha, beta, updates = 0.2, 1e-3, 100
     words = np.random.default_rng(3).integers(0, D, (updates * T + 1, B))
@@ -109,9 +110,12 @@ def test_weights_after_100_updates_are_those_of_the_reference(activation: str, s
     text = torch.from_numpy(words)
     for start in range(0, updates * T, T):
         window = text[start : start + T], text[start + 1 : start + T + 1]
-        state, loss = network.loss(state, *window, sparse=not network.settings.tied)
+        optimizer.before_reading(window[0])
+        in_parts = parts and not network.settings.tied
+        state, loss = network.loss(state, *window, sparse=in_parts, factored=in_parts)
         loss.backward()
         optimizer.step(alpha)
+    optimizer.settle()
     same(learnt.weights, network, rtol=1e-7)
 
 

@@ -97,7 +97,7 @@ def test_products_in_bf16_give_nearly_the_same_loss_and_gradients() -> None:
     layer, U, states, targets, weights = make(bias=True, tied=False, dtype=torch.float32)
     leaves = [states, layer.V, layer.bias]
     exact = layer.loss(states, targets, weights, U)
-    rough = layer.loss(states, targets, weights, U, torch.bfloat16)
+    rough = layer.loss(states, targets, weights, U, product=torch.bfloat16)
     assert rough.item() == pytest.approx(exact.item(), rel=0.02)
     for mine, plain in zip(gradients(rough, *leaves), gradients(exact, *leaves), strict=True):
         assert (mine - plain).norm() < 0.02 * plain.norm()

@@ -22,6 +22,8 @@ class Optimizer:
     """
 
     default_alpha = 0.1
+    follows_parts = False
+    """Whether `step` takes gradients in parts: rows of U, and of V the two factors of a product (`weight.factors`)."""
 
     def __init__(
         self, parameters: Iterable[tuple[str, nn.Parameter]], *, beta: float = 0.0, recurrent_rate: float = 1.0
@@ -34,20 +36,29 @@ class Optimizer:
         """Return the factor on alpha for the weight of that name."""
         return self.recurrent_rate if name.split(".")[-1] == "W" else 1.0
 
+    @torch.no_grad()
     def step(self, alpha: float) -> None:
         """Move every weight that has a gradient, then forget the gradients."""
-        with torch.no_grad():
-            for name, weight in self.parameters.items():
-                gradient = weight.grad
-                if gradient is not None:
-                    if self.beta and weight.dim() > 1:
-                        weight.mul_(1 - self.beta)
-                    self.move(name, weight, gradient, alpha * self.rate(name))
-                    weight.grad = None
+        for name, weight in self.parameters.items():
+            if weight.grad is not None:
+                self.shrink(weight)
+                self.move(name, weight, weight.grad, alpha * self.rate(name))
+                weight.grad = None
+
+    def shrink(self, weight: Tensor) -> None:
+        """Take beta of a matrix from it."""
+        if self.beta and weight.dim() > 1:
+            weight.mul_(1 - self.beta)
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
         """Move one weight against its gradient, which may be sparse, at rate alpha."""
         raise NotImplementedError(f"{type(self).__name__} has no move")
+
+    def before_reading(self, symbols: Tensor) -> None:
+        """Hear which rows of U are about to be read, where shrinking rows is put off until then."""
+
+    def settle(self) -> None:
+        """Do now what was put off: before validation, and before a model is saved."""
 
     def state(self) -> dict[str, Tensor]:
         """Return what the optimiser remembers between steps, for a checkpoint."""
@@ -58,9 +69,36 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, the update of the equations: V <- V + alpha * s^T e_o - beta * V."""
+    """Stochastic gradient descent, the update of the equations: V <- V + alpha * s^T e_o - beta * V.
+
+    A row of U that a window did not touch costs nothing: it shrinks when it is next read, by (1 - beta)^n for the n
+    updates that went by, which is the dense rule up to rounding. V moves in one pass where its gradient comes as the
+    two factors of a product.
+    """
 
     default_alpha = 0.5
+    follows_parts = True
+
+    def __init__(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], *, beta: float = 0.0, recurrent_rate: float = 1.0
+    ) -> None:
+        super().__init__(parameters, beta=beta, recurrent_rate=recurrent_rate)
+        self.steps = 0
+        U = self.parameters.get("encoder.U")
+        self.U = U if beta else None
+        self.shrunk_at = torch.zeros(
+            0 if U is None else U.shape[0], dtype=torch.long, device=None if U is None else U.device
+        )
+
+    @torch.no_grad()
+    def step(self, alpha: float) -> None:
+        """Move every weight that has a gradient, then forget the gradients."""
+        for name, weight in self.parameters.items():
+            factors = vars(weight).pop("factors", None)
+            if factors is not None:
+                weight.addmm_(*factors, beta=1 - self.beta, alpha=-alpha * self.rate(name))
+        self.steps += 1
+        super().step(alpha)
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
         """Move the weight; rows that a sparse gradient does not name cost nothing."""
@@ -68,6 +106,42 @@ class SGD(Optimizer):
             weight.index_add_(0, gradient._indices()[0], gradient._values(), alpha=-alpha)
         else:
             weight.add_(gradient, alpha=-alpha)
+
+    def shrink(self, weight: Tensor) -> None:
+        """Take beta of a matrix from it: of U only the rows that are in the gradient, or all if it is dense."""
+        if weight is not self.U:
+            super().shrink(weight)
+        elif weight.grad is not None and weight.grad.is_sparse:
+            self._catch_up(weight.grad._indices()[0])
+        else:
+            self.settle()
+
+    def before_reading(self, symbols: Tensor) -> None:
+        """Shrink the rows of U that are about to be read by what was put off."""
+        self._catch_up(symbols.reshape(-1))
+
+    @torch.no_grad()
+    def _catch_up(self, rows: Tensor) -> None:
+        if self.U is not None:
+            owed = (self.steps - self.shrunk_at[rows]).to(self.U.device, torch.float64)
+            factor = torch.pow(1 - self.beta, owed).to(self.U.dtype).unsqueeze(1)
+            self.U[rows] = self.U[rows] * factor  # a row that is named twice is written twice, with the same values
+            self.shrunk_at[rows] = self.steps
+
+    def settle(self) -> None:
+        """Shrink all rows of U by what was put off."""
+        if self.U is not None:
+            self._catch_up(torch.arange(self.U.shape[0], device=self.U.device))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return how far each row of U has shrunk."""
+        return {"steps": torch.tensor(self.steps), "shrunk_at": self.shrunk_at} if self.U is not None else {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+        if self.U is not None:
+            self.steps = int(state["steps"])
+            self.shrunk_at.copy_(state["shrunk_at"])
 
 
 class Adam(Optimizer):

@@ -74,8 +74,8 @@ class WindowSteps:
             self.sentences = sentence_batches(corpus.ids, settings.batch, tokenizer.end_id)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.product = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-        # A sparse gradient of U pays where only its rows are moved: plain SGD, and U not V as well.
-        self.sparse = settings.optimizer == "sgd" and not network.settings.tied
+        # Gradients in parts pay where nothing but an update wants them; where U is V as well, every row is touched.
+        self.parts = optimizer.follows_parts and not network.settings.tied
         self.carried: State = ()
         self.order = np.zeros(0, dtype=np.int64)
 
@@ -102,14 +102,17 @@ class WindowSteps:
             inputs, targets = batch.inputs, batch.targets
             state, count = self.network.initial_state(inputs.shape[1]), int(batch.mask.sum())
             weights = torch.from_numpy(batch.mask).to(self.device, torch.float32)
+        symbols = known_symbols(inputs, self.tokenizer).to(self.device)
+        self.optimizer.before_reading(symbols)
         state, loss = self.network.loss(
             state,
-            known_symbols(inputs, self.tokenizer).to(self.device),
+            symbols,
             known_symbols(targets, self.tokenizer).to(self.device),
             weights=weights,
             generator=self.generator,
             product=self.product,
-            sparse=self.sparse,
+            sparse=self.parts,
+            factored=self.parts and self.settings.clip is None,
         )
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip is not None:
@@ -120,7 +123,8 @@ class WindowSteps:
         return float(loss.detach()) * inputs.shape[1], count
 
     def end(self) -> None:
-        """Nothing waits: every window has moved the weights."""
+        """Let the optimiser do what it put off."""
+        self.optimizer.settle()
 
     def state(self) -> dict[str, Tensor]:
         """Return the carried states, the optimiser's memory and the generator's."""

@@ -147,17 +147,26 @@ class RecurrentNetwork(nn.Module):
         generator: torch.Generator | None = None,
         product: torch.dtype | None = None,
         sparse: bool = False,
+        factored: bool = False,
     ) -> tuple[State, Tensor]:
         """Return the state after the window and its loss: - log y(t)[target], summed over time, averaged over streams.
 
-        `symbols` and `targets` are (T, B); `weights`, (T, B), leaves targets out (0) or counts them (1).
+        `symbols` and `targets` are (T, B); `weights`, (T, B), leaves targets out (0) or counts them (1). `sparse` and
+        `factored` ask for the gradients of U and V in forms that `learn.optimizers.SGD` follows without a dense matrix.
         """
         length, batch = symbols.shape
         after, hidden = self.unroll(state, symbols, generator=generator, product=product, sparse=sparse)
         if weights is None:
             weights = hidden.new_ones(length, batch)
         flat = hidden.reshape(length * batch, -1)
-        loss = self.output.loss(flat, targets.reshape(-1), weights.reshape(-1) / batch, self.encoder.U, product)
+        loss = self.output.loss(
+            flat,
+            targets.reshape(-1),
+            weights.reshape(-1) / batch,
+            self.encoder.U,
+            product=product,
+            factored=factored,
+        )
         return tuple(s.detach() for s in after), loss
 
     @torch.no_grad()

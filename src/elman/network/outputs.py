@@ -30,7 +30,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         d loss / d a(t) = - m(t) e_o(t),   e_o(t) = d(t) - y(t)
         d loss / d s(t) = - m(t) e_o(t) V^T,   d loss / d V = - sum_t s(t)^T m(t) e_o(t)
 
-    The gradient is made in the forward pass, chunk by chunk, while the logits are at hand.
+    The gradient is made in the forward pass, chunk by chunk, while the logits are at hand. With `factored`, where one
+    chunk holds all rows, d loss / d V is left as its two factors in `V.factors`: an optimiser that only adds it to V
+    can do so in one pass over V, and H x D numbers are neither written nor read again.
     """
 
     @staticmethod
@@ -42,10 +44,12 @@ class _SoftmaxLoss(torch.autograd.Function):
         targets: Tensor,
         weights: Tensor,
         product: torch.dtype,
+        factored: bool,
     ) -> Tensor:
         needs = ctx.needs_input_grad
         d_states = torch.empty_like(states) if needs[0] else None
         d_V: Tensor | None = None
+        ctx.factors = ctx.weight = None
         d_bias = torch.zeros_like(bias) if bias is not None and needs[2] else None
         matrix = V.to(product)
         loss = states.new_zeros(())
@@ -64,7 +68,11 @@ class _SoftmaxLoss(torch.autograd.Function):
             if d_states is not None:
                 torch.mul(torch.mm(y, matrix.t()), weight, out=d_states[here])
             if needs[1]:
-                d_V = _add_product(d_V, (s * weight).to(product).t().contiguous(), y)
+                left = (s * weight).to(product).t().contiguous()
+                if factored and product is V.dtype and s.shape[0] == states.shape[0]:
+                    ctx.factors, ctx.weight = (left, y), V
+                else:
+                    d_V = _add_product(d_V, left, y)
             if d_bias is not None:
                 d_bias += torch.mv(y.t().to(weight.dtype), weight.squeeze(1))
         ctx.gradients = (d_states, None if d_V is None else d_V.to(V.dtype), d_bias)
@@ -77,9 +85,13 @@ class _SoftmaxLoss(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, ()
         if not gradients:
             raise RuntimeError("this loss has handed out its gradient already: compute the loss again")
-        if scale.is_cuda or float(scale) != 1.0:
+        unscaled = not scale.is_cuda and float(scale) == 1.0
+        if not unscaled:
             gradients = tuple(None if g is None else g * scale for g in gradients)
-        return (*gradients, None, None, None)
+        if ctx.factors is not None:
+            left, right = ctx.factors
+            ctx.weight.factors = (left if unscaled else left * scale, right)
+        return (*gradients, None, None, None, None)
 
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
@@ -135,12 +147,22 @@ class FullSoftmax(nn.Module):
         return torch.cat(parts)
 
     def loss(
-        self, states: Tensor, targets: Tensor, weights: Tensor, U: Tensor, product: torch.dtype | None = None
+        self,
+        states: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        U: Tensor,
+        *,
+        product: torch.dtype | None = None,
+        factored: bool = False,
     ) -> Tensor:
-        """Return - sum_n weights[n] log y(n)[targets[n]] for states (N, H): the fast path, chunked and fused."""
+        """Return - sum_n weights[n] log y(n)[targets[n]] for states (N, H): the fast path, chunked and fused.
+
+        `factored` leaves the gradient of V as two factors where it can: see `_SoftmaxLoss`.
+        """
         matrix = self.matrix(U)
         loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-            states, matrix, self.bias, targets, weights, product or states.dtype
+            states, matrix, self.bias, targets, weights, product or states.dtype, factored and self.V is not None
         )
         return loss
 
