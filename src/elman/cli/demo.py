@@ -11,6 +11,11 @@ import typer
 from elman.cli.common import Json, note, print_json
 from elman.cli.train import stop_on_interrupt
 from elman.cli.use import print_bars
+from elman.errors import Interrupted, OutputError
+from elman.files import write_text
+
+MARK = ".elman-demo"
+"""The file that says that a folder is a demo's, even where training was cut short: the next demo may replace it."""
 
 
 def demo(
@@ -24,15 +29,11 @@ def demo(
     """Train on the packaged everyday English (two minutes), then fill in: Can you pick up milk at the ___."""
     from elman.apply.demo import BLANK, demo_settings, train_demo
     from elman.cli.progress import progress_of
-    from elman.errors import OutputError
-    from elman.network.folder import CARD, CONFIG, read_json
 
     folder = Path(out)
     command = f"elman demo --out {shlex.quote(out)}"
-    if (folder / CONFIG).exists():
-        card = read_json(folder / CARD) if (folder / CARD).exists() else {}
-        if (folder / CARD).exists() and not str(card.get("command", "")).startswith("elman demo"):
-            raise OutputError(f"{out} holds a model that is not a demo", hint="choose another --out")
+    _claim(folder)
+    write_text(folder / MARK, "Made by elman demo, and replaced by the next one.\n")
     settings = demo_settings(seed, threads)
     shape = settings.network
     note(
@@ -40,7 +41,10 @@ def demo(
         "packaged with elman (Common Voice, CC0)."
     )
     with progress_of(settings, quiet=False) as listener, stop_on_interrupt() as interrupted:
-        model, result = train_demo(folder, settings, listener=listener, should_stop=interrupted, command=command)
+        try:
+            model, result = train_demo(folder, settings, listener=listener, should_stop=interrupted, command=command)
+        except Interrupted as error:
+            raise Interrupted("the demo was stopped", hint=f"{command} starts it again") from error
     evaluation = result.evaluation
     if as_json:
         print_json(
@@ -65,3 +69,9 @@ def demo(
     for sentence in result.sentences:
         print(f"  {sentence}")
     print(f"\nThe model is in {out}. Try next:\n\n  elman predict {shlex.quote(out)} 'It was a cold'")
+
+
+def _claim(folder: Path) -> None:
+    """Take a folder for the demo, unless it holds anything else."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists():
+        raise OutputError(f"{folder} holds something that is not a demo", hint="choose another --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from elman.errors import ElmanError, UsageError, nearest
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
 # about arguments have this class.
 Complaint: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="elman",
@@ -60,25 +63,32 @@ def elman(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave with its exit code: 0, 1 for a failure, 2 for wrong usage, 130 for an interrupt."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped, and stops nothing
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the program; return its exit code. A user's mistake is one sentence on stderr and a hint, no traceback."""
     try:
-        result = typer.main.get_command(app).main(list(arguments), prog_name="elman", standalone_mode=False)
+        result = typer.main.get_command(app).main(
+            list(arguments), prog_name="elman", standalone_mode=False, obj=list(arguments)
+        )
         sys.stdout.flush()
+        if result == INTERRUPTED:  # how typer says that there was a KeyboardInterrupt
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except ElmanError as error:
         return _say(error)
     except Complaint as error:
         return _say(_usage(error))
     except (KeyboardInterrupt, typer.Abort):
-        print("elman: interrupted", file=sys.stderr)
-        return 130
+        print("elman: interrupted; what was saved before is good", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except MemoryError:
         return _say(ElmanError("there is not enough memory", hint="make --hidden, --batch or --vocab-size smaller"))
     except RuntimeError as error:
@@ -99,7 +109,7 @@ def _say(error: ElmanError) -> int:
 
 def _usage(error: Any) -> UsageError:  # noqa: ANN401 - see Complaint
     """Turn a complaint of the command-line library into one of ours, with the nearest flag or command as a hint."""
-    message = " ".join(error.format_message().rstrip(".").split())
+    message = " ".join(error.format_message().rstrip(".").split()).replace(": Input should", ": it should")
     context = error.ctx
     path = context.command_path if context is not None else "elman"
     hint = f"{path} --help says what it takes"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import Annotated
 import typer
 
 from elman.cli.common import Json, layered, note, number, print_json, setting
+from elman.errors import Interrupted
 
 
 def train(
+    context: typer.Context,
     text: Annotated[str, typer.Argument(metavar="TRAIN", help="the training text, plain or gzip; - is standard input")],
     out: Annotated[str, typer.Option(help="the folder to leave the model in")],
     valid: Annotated[
@@ -94,20 +95,24 @@ def train(
     from elman.cli.progress import progress_of
     from elman.learn.run import train_model
 
-    command = shlex.join(["elman", *sys.argv[1:]])
+    command = ["elman", *context.obj]
     with progress_of(settings, quiet=quiet) as listener, stop_on_interrupt() as interrupted:
-        model = train_model(
-            text,
-            Path(out),
-            settings,
-            valid=valid,
-            given=given,
-            resume=resume,
-            overwrite=overwrite,
-            command=command,
-            listener=listener,
-            should_stop=interrupted,
-        )
+        try:
+            model = train_model(
+                text,
+                Path(out),
+                settings,
+                valid=valid,
+                given=given,
+                resume=resume,
+                overwrite=overwrite,
+                command=shlex.join(command),
+                listener=listener,
+                should_stop=interrupted,
+            )
+        except Interrupted as error:
+            again = [word for word in command if word not in ("--resume", "--overwrite")]
+            raise Interrupted(error.message, hint=f"{shlex.join([*again, '--resume'])} goes on from there") from error
     result = model.card["result"]
     if as_json:
         print_json({"model": out, **result, "parameters": model.card["parameters"]})
@@ -123,18 +128,19 @@ def train(
 
 
 class Interrupts:
-    """Whether Ctrl-C was pressed; the second time, it stops at once."""
+    """Whether Ctrl-C was pressed: in training a wish to stop in good order, at once before it and the second time."""
 
     def __init__(self) -> None:
-        self.pressed = False
+        self.training = self.pressed = False
 
     def __call__(self) -> bool:
-        """Return whether Ctrl-C was pressed."""
+        """Answer the trainer, which asks after every update."""
+        self.training = True
         return self.pressed
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take note of the signal."""
-        if self.pressed:
+        if self.pressed or not self.training:
             raise KeyboardInterrupt
         self.pressed = True
         note("Stopping after this update, with all of it saved; press Ctrl-C again to stop at once.")

@@ -104,8 +104,17 @@ def print_bars(answers: list[tuple[str, float]]) -> None:
     names = [repr(token)[1:-1] if not token.isprintable() or token.isspace() else token for token, _ in answers]
     width = max(map(len, names))
     most = max(probability for _, probability in answers)
+    block = "█" if _can_print("█") else "#"
     for name, (_, probability) in zip(names, answers, strict=True):
-        print(f"{name:<{width}}  {probability:.4f}  {'█' * max(1, round(30 * probability / most))}")
+        print(f"{name:<{width}}  {probability:.4f}  {block * max(1, round(30 * probability / most))}")
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def generate(
