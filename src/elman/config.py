@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from elman.errors import UsageError, nearest
 
+HUGE = 1e10  # beyond any use, and small enough that a product of two is a float32
+MOST_THREADS = 1024
+
 
 class Section(BaseModel):
     """A group of settings; unknown keys are refused."""
@@ -28,7 +31,10 @@ class TextSettings(Section):
 
     unit: Literal["word", "char", "byte", "bpe"] = Field("word", description="what one symbol is")
     vocab_size: int | None = Field(
-        None, gt=0, description="dictionary size D, special symbols included; the most frequent symbols are kept"
+        None,
+        gt=0,
+        lt=2**31,
+        description="dictionary size D, special symbols included; the most frequent symbols are kept",
     )
     min_count: int = Field(1, ge=1, description="symbols rarer than this in the training text become <unk>")
     lowercase: bool = Field(False, description="lower-case the text first (words and BPE)")
@@ -42,8 +48,8 @@ class NetworkSettings(Section):
     encoder: str = Field("one-hot", description="how w(t) is encoded (table ENCODERS)")
     cell: str = Field("elman", description="the recurrent cell (table CELLS)")
     output: str = Field("full", description="the output layer (table OUTPUTS)")
-    hidden: int = Field(200, ge=1, description="hidden size H")
-    layers: int = Field(1, ge=1, description="recurrent layers, one on top of the other")
+    hidden: int = Field(200, ge=1, le=1_000_000, description="hidden size H")
+    layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one on top of the other")
     activation: str = Field("sigmoid", description="f, the activation of the hidden layer (table ACTIVATIONS)")
     bias: bool = Field(False, description="add a bias at the hidden and output layers")
     tied: bool = Field(False, description="share one matrix between U and V: V = U^T")
@@ -51,10 +57,12 @@ class NetworkSettings(Section):
     init: Literal["uniform", "irwin-hall"] = Field(
         "uniform", description="how weights start: one uniform draw, or the sum of three (Mikolov's toolkit)"
     )
-    init_range: float = Field(0.1, gt=0.0, description="draws are from [-init_range, init_range]")
-    first_state: float = Field(0.0, description="what every hidden unit is before the first symbol, s(0)")
+    init_range: float = Field(0.1, gt=0.0, le=HUGE, description="draws are from [-init_range, init_range]")
+    first_state: float = Field(
+        0.0, ge=-HUGE, le=HUGE, description="what every hidden unit is before the first symbol, s(0)"
+    )
     recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
-    recurrent_scale: float = Field(1.0, ge=0.0, description="what the start of W is multiplied by")
+    recurrent_scale: float = Field(1.0, ge=0.0, le=HUGE, description="what the start of W is multiplied by")
 
 
 class LearnSettings(Section):
@@ -65,13 +73,15 @@ class LearnSettings(Section):
         description="running text in parallel streams; independent sentences; or Mikolov's one stream, word by word",
     )
     optimizer: str = Field("sgd", description="how weights follow gradients (table OPTIMIZERS)")
-    alpha: float | None = Field(None, gt=0.0, description="learning rate; unset, the optimiser's own default")
+    alpha: float | None = Field(None, gt=0.0, le=HUGE, description="learning rate; unset, the optimiser's own default")
     beta: float = Field(0.0, ge=0.0, lt=1.0, description="L2 regularisation: weights shrink by beta with every update")
-    recurrent_rate: float = Field(1.0, gt=0.0, description="what alpha is multiplied by for W")
+    recurrent_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for W")
     batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
     bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
     bptt_block: int = Field(10, ge=1, description="online: words between two updates of U and W")
-    clip: float | None = Field(None, gt=0.0, description="scale gradients down to this norm (online: clip each error)")
+    clip: float | None = Field(
+        None, gt=0.0, le=HUGE, description="scale gradients down to this norm (online: clip each error)"
+    )
     epochs: int = Field(20, ge=1, description="passes over the training text, at most")
     max_updates: int | None = Field(None, ge=1, description="stop after this many updates, mid-epoch too")
     schedule: str = Field("halve", description="how alpha changes (table SCHEDULES)")
@@ -83,7 +93,7 @@ class LearnSettings(Section):
         "fp32", description="the numbers that products are made in; weights, updates and states stay fp32"
     )
     seed: int = Field(1, ge=0, lt=2**63, description="where randomness starts")
-    threads: int | None = Field(None, ge=1, description="processor threads; unset, all")
+    threads: int | None = Field(None, ge=1, le=MOST_THREADS, description="processor threads; unset, all")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the network computes: cpu or cuda")
     checkpoint_every: int = Field(1000, ge=0, description="updates between checkpoints; 0: only after an epoch")
     log_every: int = Field(100, ge=1, description="updates between two lines of log.jsonl")
@@ -254,15 +264,18 @@ def build(*layers: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise UsageError(_first_problem(error)) from error
+        raise UsageError(first_problem(error)) from error
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """Say in words what is wrong with the first of the values that were refused."""
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if problem["type"] == "value_error":
         return what
+    if problem["type"] == "string_pattern_mismatch":
+        what = "should be cpu, cuda or cuda:0"  # the one setting with a pattern is the device
     return f"{key} = {problem['input']!r} cannot be: it {what[0].lower()}{what[1:]}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from elman.network.folder import Model
@@ -21,7 +22,13 @@ def info(model: Model) -> dict[str, Any]:
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "weights": shapes,
         "trained": {key: card[key] for key in ("created", "command", "elman", "torch", "machine") if key in card},
-        "data": {key: card[key] for key in ("train", "valid") if key in card},
-        "settings": card.get("settings", {}),
-        "result": card.get("result", {}),
+        "data": {key: _part(card, key) for key in ("train", "valid") if _part(card, key)},
+        "settings": _part(card, "settings"),
+        "result": _part(card, "result"),
     }
+
+
+def _part(card: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return a part of a card; empty where there is none, or one that was damaged: a card changes no answer."""
+    part = card.get(key)
+    return part if isinstance(part, dict) else {}

@@ -13,8 +13,8 @@ import torch
 
 from elman import __version__
 from elman.config import Settings, build, full_key, to_flat
-from elman.errors import OutputError, TextError, TrainingError, UsageError, nearest
-from elman.files import make_folder
+from elman.errors import ModelError, OutputError, TextError, TrainingError, UsageError, nearest
+from elman.files import make_folder, output_error
 from elman.learn.checkpoint import CHECKPOINT, load_checkpoint
 from elman.learn.measure import Measure
 from elman.learn.optimizers import OPTIMIZERS
@@ -39,6 +39,9 @@ from elman.text.tokenizers import load_tokenizer, train_tokenizer
 
 FREE_TO_CHANGE = ("learn.checkpoint_every", "learn.log_every")
 """What may differ when a run is resumed: it changes no weight."""
+
+LEFT_TO_CHOOSE = (("learn.alpha", None), ("learn.threads", None), ("learn.precision", "auto"))
+"""What `resolve` replaces by a choice of its own: no contradiction to what was chosen."""
 
 
 def bf16_is_fast() -> bool:
@@ -123,9 +126,8 @@ def train_model(
     ElmanError
         for a text that cannot be read, settings that cannot be, a folder that cannot be written.
     """
-    finished = _prepare(folder, resume=resume, overwrite=overwrite)
-    if finished:
-        return load_model(folder)
+    if _holds_finished_run(folder, resume=resume, overwrite=overwrite):
+        return _finished(folder, given or {})
     going_on = resume and (folder / CHECKPOINT).exists()
     settings = _stored_settings(folder, given or {}) if going_on else resolve(settings)
     assert settings.learn.threads is not None, "settings are resolved"
@@ -136,15 +138,17 @@ def train_model(
     else:
         tokenizer = train_tokenizer(source, settings.text)
     corpus, validation = build_corpus(source, tokenizer), build_corpus(held_out, tokenizer)
-    if validation.oovs >= len(validation.ids) - validation.sentences > 0:
+    if _holds_only_unknown(corpus):
+        raise TextError(
+            f"the dictionary holds none of the {_plural(tokenizer)} of {source.name}",
+            hint="make min_count smaller, or give a vocabulary of this text",
+        )
+    if _holds_only_unknown(validation):
         raise TextError(
             f"{held_out.name} holds only {_plural(tokenizer)} that training never saw",
             hint="is it in the language of the training text?",
         )
     network = _new_network(tokenizer, settings)
-    make_folder(folder)
-    if not going_on:
-        save_config(folder, network, tokenizer, settings.learn.regime)
     trainer = Trainer(
         network,
         tokenizer,
@@ -156,14 +160,23 @@ def train_model(
         listener=listener,
         should_stop=should_stop,
     )
+    # Only now, when nothing is left that could be refused, is a model that stood here touched.
     if going_on:
         trainer.resume()
+    else:
+        _clear(folder)
+        make_folder(folder)
+        save_config(folder, network, tokenizer, settings.learn.regime)
     progress = trainer.run()
     texts = {"train": _describe(source, corpus), "valid": _describe(held_out, validation)}
     card = _card(settings, network, progress, texts, command, valid is None)
     save_card(folder, card)
     trainer.forget_checkpoint()
     return Model(network.eval(), tokenizer, settings.learn.regime, card)
+
+
+def _holds_only_unknown(corpus: Corpus) -> bool:
+    return corpus.oovs >= len(corpus.ids) - corpus.sentences > 0
 
 
 def _plural(tokenizer: Tokenizer) -> str:
@@ -177,8 +190,8 @@ def _new_network(tokenizer: Tokenizer, settings: Settings) -> RecurrentNetwork:
     return network.to(settings.learn.device)
 
 
-def _prepare(folder: Path, *, resume: bool, overwrite: bool) -> bool:
-    """Look at what the output folder holds; return whether it holds the finished run that is to be resumed."""
+def _holds_finished_run(folder: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Look at what the output folder holds, and refuse what may not be; return whether a finished run is resumed."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, and a model is a folder", hint="choose another --out")
     # Asked now, before an hour of training; made when there is something to write.
@@ -186,34 +199,67 @@ def _prepare(folder: Path, *, resume: bool, overwrite: bool) -> bool:
     if not place.is_dir() or not os.access(place, os.W_OK):
         what = "permission denied" if place.is_dir() else f"{place} is a file"
         raise OutputError(f"{folder} cannot be written: {what}", hint="choose a folder that you may write to")
-    ours = [name for name in (CONFIG, WEIGHTS, TOKENIZER, CARD, CHECKPOINT, LOG) if (folder / name).exists()]
-    if not ours:
+    unfinished = (folder / CHECKPOINT).exists()
+    if resume and (unfinished or (folder / CARD).exists()):
+        return not unfinished
+    ours = _ours(folder)
+    if overwrite or not ours or (resume and folder / WEIGHTS not in ours):  # a run that was killed at its beginning
         return False
     if resume:
-        return not (folder / CHECKPOINT).exists() and (folder / CARD).exists()
-    if not overwrite:
         raise OutputError(
-            f"{folder} already holds a model or a training run",
-            hint="choose another --out, or add --resume to go on or --overwrite to replace it",
+            f"{folder} holds a model, and no checkpoint to go on from",
+            hint="choose another --out, or add --overwrite to replace it",
         )
-    for name in ours:
-        (folder / name).unlink()
-    return False
+    raise OutputError(
+        f"{folder} already holds a model or a training run",
+        hint="choose another --out, or add --resume to go on or --overwrite to replace it",
+    )
+
+
+def _ours(folder: Path) -> list[Path]:
+    """Return the files of a model and of its training that are in a folder."""
+    names = (CONFIG, WEIGHTS, TOKENIZER, CARD, CHECKPOINT, LOG)
+    return [folder / name for name in names if (folder / name).exists()]
+
+
+def _clear(folder: Path) -> None:
+    """Remove the model that is to be replaced, so that no file of it is left beside those of the new one."""
+    for path in _ours(folder):
+        try:
+            path.unlink()
+        except OSError as error:
+            raise output_error(path, error) from error
+
+
+def _finished(folder: Path, given: Mapping[str, Any]) -> Model:
+    """Return the model of a finished run, refusing settings that it was not trained with."""
+    model = load_model(folder)
+    if not {"settings", "result"} <= model.card.keys():
+        raise ModelError(f"{folder / CARD} does not say how training went", hint="choose another --out, or train again")
+    _refuse_changes(folder, model.card["settings"], given)
+    return model
 
 
 def _stored_settings(folder: Path, given: Mapping[str, Any]) -> Settings:
     """Return the settings that a run began with, refusing given ones that differ."""
     stored = load_checkpoint(folder).facts["settings"]
+    return build(stored, _refuse_changes(folder, stored, given))
+
+
+def _refuse_changes(folder: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given settings that differ from the stored ones and may, or raise `TrainingError`."""
     changed = {}
-    for key, value in ((full_key(key), value) for key, value in given.items()):
+    wanted = to_flat(build(given))
+    for key in map(full_key, given):
+        value = wanted[key]
         if key in FREE_TO_CHANGE:
             changed[key] = value
-        elif stored[key] != value and not (key == "learn.precision" and value == "auto"):
+        elif stored.get(key) != value and (key, value) not in LEFT_TO_CHOOSE:
             raise TrainingError(
-                f"the run in {folder} began with {key} = {stored[key]!r}, and cannot go on with {value!r}",
+                f"the run in {folder} began with {key} = {stored.get(key)!r}, and cannot go on with {value!r}",
                 hint=f"leave {key} out, or choose another --out",
             )
-    return build(stored, changed)
+    return changed
 
 
 def _sources(train: str | Path, valid: str | Path | None) -> tuple[TextSource, TextSource]:

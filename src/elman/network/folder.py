@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import ValidationError
@@ -20,15 +20,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from elman.config import NetworkSettings
+from elman.config import LearnSettings, NetworkSettings, first_problem
 from elman.errors import ElmanError, ModelError, OutputError
 from elman.files import replacing, write_text
-from elman.network.model import RecurrentNetwork
+from elman.network.model import RecurrentNetwork, check_tables
 from elman.text.symbols import Tokenizer
 from elman.text.tokenizers import load_tokenizer
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "tokenizer.json", "card.json"
+REGIMES: tuple[str, ...] = get_args(LearnSettings.model_fields["regime"].annotation)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{path.parent} has no {path.name}", hint="is this the folder of a model?") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON: {error}", hint="the file is damaged; copy or train it again") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds no JSON object", hint="the file is damaged; copy or train it again")
@@ -119,9 +120,12 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
     try:
         settings = NetworkSettings.model_validate(config["network"])
         size, regime, text = int(config["vocab_size"]), str(config["regime"]), dict(config["text"])
-        network = RecurrentNetwork(size, settings)
-    except (KeyError, TypeError, ValueError, ValidationError, ElmanError) as error:
-        problem = str(error).splitlines()[0]
+        if regime not in REGIMES:
+            raise ValueError(f"there is no regime {regime!r}")
+        check_tables(settings)
+    except (KeyError, TypeError, ValueError, ElmanError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        problem = f"it has no {problem}" if isinstance(error, KeyError) else problem
         hint = "the file is damaged, or was changed by hand"
         raise ModelError(f"{path / CONFIG} does not describe a model: {problem}", hint=hint) from error
     tokenizer = load_tokenizer(path, text)
@@ -130,6 +134,7 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
             f"{path}: {TOKENIZER} has {tokenizer.size} symbols, {CONFIG} says {size}",
             hint="the files come from different models",
         )
+    network = RecurrentNetwork(size, settings)
     tensors, _ = load_tensors(path / WEIGHTS)
     load_weights(network, tensors, path)
     card = read_json(path / CARD) if (path / CARD).exists() else {}
