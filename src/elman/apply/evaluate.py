@@ -129,10 +129,10 @@ def evaluate(
 def check_oov(model: Model, oov: str) -> None:
     """Refuse to score unseen words as <unk> where the model has no <unk> that training saw."""
     if oov == "unk" and not model.tokenizer.unk_trained:
-        raise UsageError(
-            "this model cannot score unseen words as <unk>: its training saw none",
-            hint="leave --oov at skip, or train with --min-count 2 or a smaller --vocab-size",
-        )
+        hint = "leave --oov at skip"
+        if model.tokenizer.unk_id is not None:
+            hint += ", or train with --min-count 2 or a smaller --vocab-size"
+        raise UsageError("this model cannot score unseen words as <unk>: its training saw none", hint=hint)
 
 
 def _perplexity(log_prob: float, symbols: int) -> float:

@@ -47,8 +47,7 @@ def read_prompt(model: Model, prompt: str) -> tuple[State, Tensor, list[str]]:
     """Read a sentence end and then the prompt; return the state, log y, (D,), and the symbols that are not known."""
     tokenizer, network = model.tokenizer, model.network
     device = next(network.parameters()).device
-    ids = tokenizer.encode(prompt)
-    unknown = unknown_symbols(model, prompt, ids)
+    ids, unknown = _prompt_ids(model, prompt)
     # What is not in the dictionary enters as <unk>; every unit that can meet the unknown has one.
     symbols = known_symbols(np.array([tokenizer.end_id, *ids], dtype=np.int64), tokenizer).to(device)
     state = network.initial_state(1)
@@ -59,13 +58,25 @@ def read_prompt(model: Model, prompt: str) -> tuple[State, Tensor, list[str]]:
     return state, log_probs[0], unknown
 
 
-def unknown_symbols(model: Model, text: str, ids: list[int]) -> list[str]:
-    """Return the words or characters of a text that are outside the dictionary, in order, each once."""
+def _prompt_ids(model: Model, prompt: str) -> tuple[list[int], list[str]]:
+    """Return the symbols of a prompt, and what of it is outside the dictionary, each once.
+
+    Lines are sentences as in a text: an end stands between them, blank ones count where the unit counts them, and where
+    sentences are independent only the last line matters.
+    """
     tokenizer = model.tokenizer
-    if tokenizer.size not in ids:
-        return []
-    pieces = tokenizer.pieces(text)
-    return list(dict.fromkeys(piece for piece, i in zip(pieces, ids, strict=True) if i == tokenizer.size))
+    lines = prompt.split("\n")
+    ids: list[int] = []
+    unknown: dict[str, None] = {}
+    for number, line in enumerate(lines, 1):
+        here = tokenizer.encode(line)
+        unknown |= dict.fromkeys(
+            piece for piece, i in zip(tokenizer.pieces(line), here, strict=True) if i == tokenizer.size
+        )
+        ids += here
+        if number < len(lines) and (line.strip() or tokenizer.blank_lines):
+            ids = [] if model.regime == "sentences" else [*ids, tokenizer.end_id]
+    return ids, list(unknown)
 
 
 def predict(model: Model, prompt: str, top: int = 10) -> Prediction:
@@ -193,15 +204,20 @@ def join(model: Model, prompt: str, symbols: list[int]) -> str:
     continuation = tokenizer.decode(symbols)
     if tokenizer.unit != "word":
         return prompt + continuation
-    prompt = prompt.rstrip()
-    space = " " if prompt and continuation and not continuation.startswith("\n") else ""
-    return prompt + space + continuation
+    prompt = _trimmed(prompt)
+    apart = prompt and continuation and not prompt.endswith("\n") and not continuation.startswith("\n")
+    return prompt + (" " if apart else "") + continuation
+
+
+def _trimmed(prompt: str) -> str:
+    """Take spaces off the end, but not the line ends that end a sentence."""
+    return prompt.rstrip(" \t\r")
 
 
 def stream(model: Model, prompt: str, symbols: Iterable[int]) -> Iterator[str]:
     """Give the text of `join` piece by piece as symbols come, the prompt first; never half of a character."""
     tokenizer = model.tokenizer
-    yield prompt.rstrip() if tokenizer.unit == "word" else prompt
+    yield _trimmed(prompt) if tokenizer.unit == "word" else prompt
     before, held, written = prompt, list[int](), len(join(model, prompt, []))
     for symbol in symbols:
         held.append(symbol)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.config import SECTIONS, Settings, build, full_key, parse_pairs, read_recipe, read_toml
+from elman.config import MOST_THREADS, SECTIONS, Settings, build, full_key, parse_pairs, read_recipe, read_toml
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ModelFolder = Annotated[str, typer.Argument(metavar="MODEL", help="the folder of a model")]
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="a text, plain or gzip; - is standard input")]
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
-Threads = Annotated[int | None, typer.Option(min=1, help="processor threads; unset, all")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="processor threads; unset, all")]
 Device = Annotated[str, typer.Option(help="where the network computes: cpu or cuda")]
 Oov = Annotated[str, typer.Option(metavar="skip|unk", help="leave unseen words out, or score them as <unk>")]
 
@@ -102,10 +102,10 @@ def console() -> Console:
     return Console(stderr=True)
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Format a number for people.
+def number(value: Any, digits: int = 4) -> str:  # noqa: ANN401 - a card may hold anything
+    """Format a number for people; what is none becomes a dash.
 
     >>> number(1234.5678), number(0.0001234), number(None)
     ('1235', '0.0001234', '-')
     """
-    return "-" if value is None else f"{value:.{digits}g}"
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else "-"

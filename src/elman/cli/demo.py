@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from elman.cli.common import Json, note, print_json
+from elman.cli.common import Json, Threads, note, print_json
 from elman.cli.train import stop_on_interrupt
 from elman.cli.use import print_bars
 from elman.errors import Interrupted, OutputError
@@ -22,8 +22,8 @@ def demo(
     out: Annotated[
         str, typer.Option(help="the folder to leave the model in; a demo that is there is replaced")
     ] = "elman-demo",
-    seed: Annotated[int, typer.Option(min=0, help="where randomness starts")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="processor threads; unset, all")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="where randomness starts")] = 1,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Train on the packaged everyday English (two minutes), then fill in: Can you pick up milk at the ___."""

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from elman.cli.common import Json, layered, note, number, print_json, setting
-from elman.errors import Interrupted
+from elman.errors import Interrupted, UsageError
 
 
 def train(
@@ -91,6 +91,8 @@ def train(
         "checkpoint_every": checkpoint_every,
     }
     settings, given = layered(recipe, config, pairs, flags)
+    if not out:
+        raise UsageError("--out is empty", hint="give the folder to leave the model in")
 
     from elman.cli.progress import progress_of
     from elman.learn.run import train_model

@@ -101,7 +101,7 @@ def warn_of_unknown(unknown: list[str]) -> None:
 
 def print_bars(answers: list[tuple[str, float]]) -> None:
     """Print tokens with their probabilities, one a line, with bars to compare them by."""
-    names = [repr(token)[1:-1] if not token.isprintable() or token.isspace() else token for token, _ in answers]
+    names = [token if token.isprintable() and token == token.strip() else repr(token) for token, _ in answers]
     width = max(map(len, names))
     most = max(probability for _, probability in answers)
     block = "█" if _can_print("█") else "#"
@@ -221,13 +221,13 @@ def info(model: ModelFolder, as_json: Json = False) -> None:
     for name, sizes in facts["weights"].items():
         print(f"    {name:<16} {' x '.join(map(str, sizes))}")
     for name, data in facts["data"].items():
-        print(
-            f"  {name}: {data['file']}, {data['sentences']} sentences, {data['symbols']} symbols, {data['oovs']} OOVs"
-        )
+        file, sentences, symbols, oovs = map(data.get, ("file", "sentences", "symbols", "oovs"))
+        print(f"  {name}: {file}, {sentences} sentences, {symbols} symbols, {oovs} OOVs")
     if result:
+        perplexity, seconds, speed = map(result.get, ("valid_perplexity", "seconds", "symbols_per_second"))
         print(
-            f"  validation perplexity {number(result['valid_perplexity'])} after epoch {result['best_epoch']} of "
-            f"{result['epochs']}; {number(result['seconds'], 3)} s, {number(result['symbols_per_second'], 3)} symbols/s"
+            f"  validation perplexity {number(perplexity)} after epoch {result.get('best_epoch')} of "
+            f"{result.get('epochs')}; {number(seconds, 3)} s, {number(speed, 3)} symbols/s"
         )
     if trained:
         print(f"  trained {trained.get('created')} with elman {trained.get('elman')}: {trained.get('command')}")

@@ -111,6 +111,8 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
         if a file is missing, damaged, does not fit the others, or comes from a newer format.
     """
     path = Path(folder)
+    if str(folder) == "":
+        raise ModelError("the path of the model is empty", hint="give the folder that elman train wrote with --out")
     if not path.exists():
         raise ModelError(f"{path} does not exist", hint="give the folder that elman train wrote with --out")
     if not path.is_dir():

@@ -194,6 +194,8 @@ class _Origin:
     def is_file(self) -> bool:
         if self.path == "-":
             return False
+        if self.path == "":
+            raise TextError("the path of the text is empty", hint="give a file, or - for standard input")
         with _clear_errors(self.name):
             mode = Path(self.path).stat().st_mode
         if stat.S_ISDIR(mode):
