@@ -60,7 +60,7 @@ def train_demo(
             listener=listener,
             should_stop=should_stop,
         )
-        evaluation = evaluate(model, test)
+        evaluation = evaluate(model, test, should_stop=should_stop)
         seen, held_out = (build_corpus(TextSource(part), model.tokenizer) for part in (train, test))
         unigram = unigram_perplexity(seen, held_out, model.tokenizer)
     generator = torch.Generator().manual_seed(settings.learn.seed)

@@ -76,7 +76,7 @@ class Bar(Listener):
 
     def on_epoch(self, entry: dict[str, Any]) -> None:
         """Print how the epoch went, above the bar."""
-        self.bar.console.print(epoch_line(entry, self.epochs), highlight=False)
+        self.bar.console.print(epoch_line(entry, self.epochs), highlight=False, markup=False, soft_wrap=True)
         if self.task is not None:
             self.bar.reset(self.task)
 

@@ -234,7 +234,7 @@ def _clear(folder: Path) -> None:
 def _finished(folder: Path, given: Mapping[str, Any]) -> Model:
     """Return the model of a finished run, refusing settings that it was not trained with."""
     model = load_model(folder)
-    if not {"settings", "result"} <= model.card.keys():
+    if not all(isinstance(model.card.get(part), dict) for part in ("settings", "result")):
         raise ModelError(f"{folder / CARD} does not say how training went", hint="choose another --out, or train again")
     _refuse_changes(folder, model.card["settings"], given)
     return model
