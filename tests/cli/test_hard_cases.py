@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -215,7 +216,7 @@ def test_every_unit_takes_every_command(unit: str, elman: Elman, texts: Texts, t
 
 def test_lines_of_a_prompt_are_sentences(elman: Elman, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(prompt: str) -> list[dict[str, Any]]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(prompt))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(prompt.encode())))
         answers: list[dict[str, Any]] = json.loads(elman("predict", model, "-", "--json").out)["next"]
         return answers
 
@@ -223,6 +224,23 @@ def test_lines_of_a_prompt_are_sentences(elman: Elman, model: Path, monkeypatch:
     assert answer("the cat sees\nthe") != answer("the cat sees the")
     written = elman("generate", model, "--prompt", "the cat sees a dog\nthe", "--temperature", "0").out
     assert written.startswith("the cat sees a dog\nthe ")
+
+
+# Streams
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no POSIX shell")
+def test_closed_streams_are_no_catastrophe(model: Path) -> None:
+    program = f"{shlex.quote(sys.executable)} -m elman"
+    for command, code in ((f"predict {model} - <&-", 0), (f"info {model} >&-", 0), ("nothing 2>&-", 2)):
+        done = subprocess.run(f"{program} {command}", shell=True, capture_output=True, text=True)
+        assert done.returncode == code and "Traceback" not in done.stderr
+
+
+def test_a_prompt_that_is_not_utf8_is_read(elman: Elman, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the \xff\n")))
+    result = elman("predict", model, "-")
+    assert result.code == 0 and "read as unknown" in result.err
 
 
 # A terminal

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -64,6 +65,8 @@ def elman(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave with its exit code: 0, 1 for a failure, 2 for wrong usage, 130 for an interrupt."""
+    nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - where a stream was closed: elman info >&-
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped, and stops nothing
             stream.reconfigure(errors="backslashreplace")

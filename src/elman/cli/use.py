@@ -90,7 +90,10 @@ def predict(
 
 def prompt_text(prompt: str) -> str:
     """Return the prompt, from standard input if it is `-`."""
-    return sys.stdin.read().rstrip("\n") if prompt == "-" else prompt
+    if prompt != "-":
+        return prompt
+    data = sys.stdin.buffer.read() if sys.stdin is not None else b""
+    return data.decode("utf-8", errors="surrogateescape").rstrip("\n")  # as arguments are decoded
 
 
 def warn_of_unknown(unknown: list[str]) -> None:
