@@ -80,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the program; return its exit code. A user's mistake is one sentence on stderr and a hint, no traceback."""
+    # Threads that wait for each other spin for a short while, then sleep (torch's OpenMP on Linux, read when it loads).
+    # Left to spin, two threads that share a core with anything else waste half of it: see docs/log.md.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         result = typer.main.get_command(app).main(
             list(arguments), prog_name="elman", standalone_mode=False, obj=list(arguments)
