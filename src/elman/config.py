@@ -63,6 +63,7 @@ class NetworkSettings(Section):
     )
     recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
     recurrent_scale: float = Field(1.0, ge=0.0, le=HUGE, description="what the start of W is multiplied by")
+    output_scale: float = Field(1.0, ge=0.0, le=HUGE, description="what the start of V is multiplied by")
 
 
 class LearnSettings(Section):

@@ -275,13 +275,14 @@ def test_dropout_follows_its_generator_and_keeps_the_mean() -> None:
 
 
 def test_initial_weights_follow_the_seed_and_a_silent_symbol_says_nothing() -> None:
-    shape = NetworkSettings(hidden=H, recurrent_init="orthogonal", first_state=1.0)
+    shape = NetworkSettings(hidden=H, recurrent_init="orthogonal", first_state=1.0, output_scale=0.1)
     first, second = RecurrentNetwork(D, shape), RecurrentNetwork(D, shape)
     for network in (first, second):
         network.initialize(torch.Generator().manual_seed(5), silent=1)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert first.encoder.U[1].abs().sum() == 0
     assert first.encoder.U[2].abs().max() <= 0.1
+    assert 0 < first.output.V.abs().max() <= 0.01
     W = first.cells[0].W.detach()
     torch.testing.assert_close(W @ W.t(), torch.eye(H))
     assert torch.equal(first.initial_state(2)[0], torch.ones(2, H))

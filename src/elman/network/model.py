@@ -71,7 +71,7 @@ class RecurrentNetwork(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator, *, silent: int | None = None) -> None:
-        """Draw U, V and W from [-init_range, init_range] (or W orthogonal, and scaled); biases stay zero.
+        """Draw U, V and W from [-init_range, init_range] (or W orthogonal), W and V scaled; biases stay zero.
 
         `silent` names a symbol that training never sees: its row of U stays zero, so that it says nothing.
         """
@@ -86,6 +86,8 @@ class RecurrentNetwork(nn.Module):
                         weight.add_(torch.empty_like(weight).uniform_(-reach, reach, generator=generator))
                 if name.endswith(".W"):
                     weight.mul_(self.settings.recurrent_scale)
+                if name == "output.V":
+                    weight.mul_(self.settings.output_scale)
         if silent is not None:
             self.encoder.U[silent] = 0
 
