@@ -76,10 +76,18 @@ class LearnSettings(Section):
     optimizer: str = Field("sgd", description="how weights follow gradients (table OPTIMIZERS)")
     alpha: float | None = Field(None, gt=0.0, le=HUGE, description="learning rate; unset, the optimiser's own default")
     beta: float = Field(0.0, ge=0.0, lt=1.0, description="L2 regularisation: weights shrink by beta with every update")
+    input_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for U")
     recurrent_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for W")
     batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
     bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
+    output_block: int | None = Field(
+        None, ge=1, description="running text, plain sgd: time steps between two updates of V inside a window"
+    )
     bptt_block: int = Field(10, ge=1, description="online: words between two updates of U and W")
+    negatives: int = Field(1000, ge=1, description="output sampled: symbols drawn for each window")
+    full_from: float = Field(
+        1.0, ge=0.0, le=1.0, description="output sampled: share of the epochs after which the full softmax learns"
+    )
     clip: float | None = Field(
         None, gt=0.0, le=HUGE, description="scale gradients down to this norm (online: clip each error)"
     )

@@ -8,6 +8,7 @@ from torch import nn
 
 from elman.learn.optimizers import OPTIMIZERS, SGD, Adam, clip_gradients
 from elman.learn.schedules import SCHEDULES
+from elman.network.parts import Rows
 
 
 def parameters(seed: int = 0) -> list[tuple[str, nn.Parameter]]:
@@ -27,7 +28,7 @@ def test_sgd_is_the_update_of_the_equations() -> None:
     before = {name: weight.detach().clone() for name, weight in weights}
     set_gradients(weights, 1)
     gradients = {name: weight.grad.clone() for name, weight in weights}
-    SGD(weights, beta=0.01, recurrent_rate=0.1).step(0.5)
+    SGD(weights, beta=0.01, rates={"W": 0.1}).step(0.5)
     for name, weight in weights:
         alpha = 0.05 if name == "cells.0.W" else 0.5
         beta = 0.0 if name == "cells.0.bias" else 0.01
@@ -35,19 +36,67 @@ def test_sgd_is_the_update_of_the_equations() -> None:
         assert weight.grad is None
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_sparse_gradient_moves_as_its_dense_twin(name: str) -> None:
-    rows, values = torch.tensor([[1, 4, 1]]), torch.randn(3, 3, generator=torch.Generator().manual_seed(3))
+def sparse_gradient(rows: list[int], seed: int) -> torch.Tensor:
+    values = torch.randn(len(rows), 3, generator=torch.Generator().manual_seed(seed))
+    return torch.sparse_coo_tensor(torch.tensor([rows]), values, (6, 3), check_invariants=False)
+
+
+def test_a_sparse_gradient_moves_sgd_as_its_dense_twin() -> None:
     results = []
     for sparse in (True, False):
         (key, weight), *_ = parameters()
-        gradient = torch.sparse_coo_tensor(rows, values, (6, 3), check_invariants=False)
+        gradient = sparse_gradient([1, 4, 1], 3)
         weight.grad = gradient if sparse else gradient.to_dense()
-        optimizer = OPTIMIZERS[name]([(key, weight)], beta=0.1)
+        optimizer = SGD([(key, weight)], beta=0.1)
         optimizer.step(0.5)
         optimizer.settle()
         results.append(weight.detach())
     torch.testing.assert_close(*results)
+
+
+def test_each_row_has_an_adam_of_its_own() -> None:
+    """A row that is touched in updates 0, 2 and 3 is where three dense updates with its gradients bring it."""
+    (key, weight), *_ = parameters()
+    start = weight.detach().clone()
+    optimizer = Adam([(key, weight)], beta=0.1)
+    touched = [[1, 4, 1], [2], [4, 1], [1]]
+    for seed, rows in enumerate(touched):
+        weight.grad = sparse_gradient(rows, seed)
+        optimizer.step(0.05)
+    for row in range(6):
+        (_, alone), *_ = parameters()
+        dense = Adam([(key, alone)], beta=0.1)
+        for seed, rows in enumerate(touched):
+            if row in rows:
+                alone.grad = sparse_gradient(rows, seed).to_dense()
+                dense.step(0.05)
+        torch.testing.assert_close(weight[row], alone[row])
+    assert torch.equal(weight[[0, 3, 5]], start[[0, 3, 5]])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_rows_of_v_move_where_v_lies_row_by_row(name: str) -> None:
+    """V, (H, D), in memory symbol by symbol, with gradients of some symbols; against U with the same ones."""
+    generator = torch.Generator().manual_seed(2)
+    start = torch.randn(6, 3, generator=generator)
+    V, U = nn.Parameter(start.clone().t()), nn.Parameter(start.clone())
+    for_v, for_u = OPTIMIZERS[name]([("output.V", V)], beta=0.1), OPTIMIZERS[name]([("encoder.U", U)], beta=0.1)
+    for step in range(5):
+        ids = torch.tensor([[1, 4], [0, 4], [5, 1], [2, 3], [4, 1]][step])
+        for optimizer, weight in ((for_v, "output.V"), (for_u, "encoder.U")):
+            optimizer.before_reading(weight, ids)
+        values = torch.randn(2, 3, generator=generator)
+        V.parts = Rows(ids, values)
+        U.grad = torch.sparse_coo_tensor(ids.unsqueeze(0), values, (6, 3), check_invariants=False)
+        for_v.step(0.1)
+        for_u.step(0.1)
+    dense = torch.randn(6, 3, generator=generator)
+    V.grad, U.grad = dense.t(), dense
+    for optimizer in (for_v, for_u):
+        optimizer.step(0.1)
+        optimizer.settle()
+    torch.testing.assert_close(V.detach().t(), U.detach())
+    assert (U.detach() - start).abs().min() > 0
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -75,7 +124,7 @@ def test_rows_that_are_not_touched_shrink_late_and_by_as_much() -> None:
     for _ in range(10):
         rows = torch.randint(0, 6, (1, 3), generator=generator)
         gradient = torch.sparse_coo_tensor(rows, torch.randn(3, 3, generator=generator), (6, 3), check_invariants=False)
-        optimizer.before_reading(rows[0])
+        optimizer.before_reading("encoder.U", rows[0])
         torch.testing.assert_close(late[0][1][rows[0]], dense[0][1][rows[0]])
         late[0][1].grad, dense[0][1].grad = gradient, gradient.to_dense()
         optimizer.step(0.5)

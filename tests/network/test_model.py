@@ -110,7 +110,7 @@ def test_weights_after_100_updates_are_those_of_the_reference(activation: str, s
     text = torch.from_numpy(words)
     for start in range(0, updates * T, T):
         window = text[start : start + T], text[start + 1 : start + T + 1]
-        optimizer.before_reading(window[0])
+        optimizer.before_reading("encoder.U", window[0])
         in_parts = parts and not network.settings.tied
         state, loss = network.loss(state, *window, sparse=in_parts, factored=in_parts)
         loss.backward()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from elman.network import outputs
-from elman.network.outputs import FullSoftmax
+from elman.network import softmax
+from elman.network.softmax import FullSoftmax
 
 N, H, D = 37, 6, 13
 
@@ -33,7 +33,7 @@ def gradients(loss: torch.Tensor, *leaves: torch.Tensor) -> list[torch.Tensor]:
 def test_fused_loss_is_the_plain_one_whatever_the_chunk(
     monkeypatch: pytest.MonkeyPatch, bias: bool, tied: bool, rows: int
 ) -> None:
-    monkeypatch.setattr(outputs, "CHUNK_LOGITS", rows * D)
+    monkeypatch.setattr(softmax, "CHUNK_LOGITS", rows * D)
     layer, U, states, targets, weights = make(bias=bias, tied=tied)
     leaves = [states, *layer.parameters(), *([U] if tied else [])]
     fast, slow = (loss(states, targets, weights, U) for loss in (layer.loss, layer.slow_loss))
@@ -82,7 +82,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_all_logits_never_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "CHUNK_LOGITS", 8 * D)
+    monkeypatch.setattr(softmax, "CHUNK_LOGITS", 8 * D)
     layer, U, states, targets, weights = make(bias=True, tied=False)
     with Largest() as fused:
         layer.loss(states, targets, weights, U).backward()

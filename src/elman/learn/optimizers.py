@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from elman.network.kernels import adam_rows, shift
+from elman.network.parts import Factors, Rows, rows_of, take_parts
 
 
 class Optimizer:
@@ -17,45 +21,65 @@ class Optimizer:
         (name, weight) pairs; weights are changed in place.
     beta
         L2 regularisation: every matrix shrinks by this share with each step, whatever alpha is. A bias does not.
-    recurrent_rate
-        what alpha is multiplied by for the recurrent matrices, those named W.
+    rates
+        what alpha is multiplied by for matrices of a name: `{"U": 2.0, "W": 0.1}`.
     """
 
     default_alpha = 0.1
-    follows_parts = False
-    """Whether `step` takes gradients in parts: rows of U, and of V the two factors of a product (`weight.factors`)."""
+    takes_factors = False
+    """Whether `step` takes the gradient of V as the two factors of a product."""
 
     def __init__(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], *, beta: float = 0.0, recurrent_rate: float = 1.0
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        *,
+        beta: float = 0.0,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         self.parameters = dict(parameters)
         self.beta = beta
-        self.recurrent_rate = recurrent_rate
+        self.rates = dict(rates or {})
+        self.steps = 0
 
     def rate(self, name: str) -> float:
         """Return the factor on alpha for the weight of that name."""
-        return self.recurrent_rate if name.split(".")[-1] == "W" else 1.0
+        return self.rates.get(name.split(".")[-1], 1.0)
 
     @torch.no_grad()
     def step(self, alpha: float) -> None:
-        """Move every weight that has a gradient, then forget the gradients."""
+        """Move every weight that has a gradient, whole or in parts, then forget the gradients."""
+        self.steps += 1
         for name, weight in self.parameters.items():
-            if weight.grad is not None:
-                self.shrink(weight)
-                self.move(name, weight, weight.grad, alpha * self.rate(name))
-                weight.grad = None
+            rate = alpha * self.rate(name)
+            parts = take_parts(weight)
+            if isinstance(parts, Factors):
+                self.follow(weight, parts, rate)
+            if isinstance(parts, Rows):
+                self.move_rows(name, weight.t(), parts, rate)  # V's rows are those of its transpose
+            if weight.grad is not None and weight.grad.is_sparse:
+                self.move_rows(name, weight, rows_of(weight.grad), rate)
+            elif weight.grad is not None:
+                self.move(name, weight, weight.grad, rate)
+            weight.grad = None
 
-    def shrink(self, weight: Tensor) -> None:
-        """Take beta of a matrix from it."""
-        if self.beta and weight.dim() > 1:
-            weight.mul_(1 - self.beta)
+    def keep(self, weight: Tensor) -> float:
+        """Return what a step leaves of a weight: 1 - beta of a matrix, all of a bias."""
+        return 1 - self.beta if weight.dim() > 1 else 1.0
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
-        """Move one weight against its gradient, which may be sparse, at rate alpha."""
+        """Move one weight against its gradient, at rate alpha."""
         raise NotImplementedError(f"{type(self).__name__} has no move")
 
-    def before_reading(self, symbols: Tensor) -> None:
-        """Hear which rows of U are about to be read, where shrinking rows is put off until then."""
+    def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
+        """Move the rows of one weight that a window touched; the others cost nothing."""
+        raise NotImplementedError(f"{type(self).__name__} has no move_rows")
+
+    def follow(self, weight: Tensor, factors: Factors, alpha: float) -> None:
+        """Move one weight whose gradient comes as the factors of a product."""
+        raise NotImplementedError(f"{type(self).__name__} has no follow")
+
+    def before_reading(self, name: str, symbols: Tensor) -> None:
+        """Hear which rows of U or V are about to be read, where shrinking rows is put off until then."""
 
     def settle(self) -> None:
         """Do now what was put off: before validation, and before a model is saved."""
@@ -71,81 +95,93 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent, the update of the equations: V <- V + alpha * s^T e_o - beta * V.
 
-    A row of U that a window did not touch costs nothing: it shrinks when it is next read, by (1 - beta)^n for the n
-    updates that went by, which is the dense rule up to rounding. V moves in one pass where its gradient comes as the
-    two factors of a product.
+    A row of U that a window did not touch costs nothing, nor does one of V where V lies in memory row by row: it
+    shrinks when it is next read, by (1 - beta)^n for the n updates that went by, which is the dense rule up to
+    rounding. V moves in one pass where its gradient comes as the two factors of a product.
     """
 
     default_alpha = 0.5
-    follows_parts = True
+    takes_factors = True
 
     def __init__(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], *, beta: float = 0.0, recurrent_rate: float = 1.0
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        *,
+        beta: float = 0.0,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(parameters, beta=beta, recurrent_rate=recurrent_rate)
-        self.steps = 0
-        U = self.parameters.get("encoder.U")
-        self.U = U if beta else None
-        self.shrunk_at = torch.zeros(
-            0 if U is None else U.shape[0], dtype=torch.long, device=None if U is None else U.device
-        )
+        super().__init__(parameters, beta=beta, rates=rates)
+        self.late = {}  # for each matrix that shrinks late: its rows, one a symbol, and when each shrank last
+        if beta:
+            for name in {"encoder.U", "output.V"} & set(self.parameters):
+                weight = self.parameters[name].detach()
+                if name == "encoder.U" or not weight.is_contiguous():
+                    rows = as_rows(weight, like=weight)
+                    self.late[name] = (rows, torch.zeros(len(rows), dtype=torch.long, device=rows.device))
 
-    @torch.no_grad()
-    def step(self, alpha: float) -> None:
-        """Move every weight that has a gradient, then forget the gradients."""
-        for name, weight in self.parameters.items():
-            factors = vars(weight).pop("factors", None)
-            if factors is not None:
-                weight.addmm_(*factors, beta=1 - self.beta, alpha=-alpha * self.rate(name))
-        self.steps += 1
-        super().step(alpha)
+    def follow(self, weight: Tensor, factors: Factors, alpha: float) -> None:
+        """Shrink a weight and add alpha times the product of two factors, made in their own type."""
+        if factors.left.dtype is weight.dtype:
+            weight.addmm_(factors.left, factors.right, beta=self.keep(weight), alpha=-alpha)
+        else:
+            shift(weight, torch.mm(factors.left, factors.right), keep=self.keep(weight), rate=-alpha)
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
-        """Move the weight; rows that a sparse gradient does not name cost nothing."""
-        if gradient.is_sparse:
-            weight.index_add_(0, gradient._indices()[0], gradient._values(), alpha=-alpha)
-        else:
+        """Shrink the weight and move it."""
+        if name in self.late:
+            self._catch_up(name, torch.arange(len(self.late[name][0]), device=weight.device))
             weight.add_(gradient, alpha=-alpha)
-
-    def shrink(self, weight: Tensor) -> None:
-        """Take beta of a matrix from it: of U only the rows that are in the gradient, or all if it is dense."""
-        if weight is not self.U:
-            super().shrink(weight)
-        elif weight.grad is not None and weight.grad.is_sparse:
-            self._catch_up(weight.grad._indices()[0])
         else:
-            self.settle()
+            shift(weight, gradient, keep=self.keep(weight), rate=-alpha)
 
-    def before_reading(self, symbols: Tensor) -> None:
-        """Shrink the rows of U that are about to be read by what was put off."""
-        self._catch_up(symbols.reshape(-1))
+    def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
+        """Move some rows; those others that have to shrink do so when they are next read."""
+        if name in self.late:
+            self._catch_up(name, rows.ids)
+        elif self.beta:
+            weight.mul_(self.keep(weight))
+        weight.index_add_(0, rows.ids, rows.values, alpha=-alpha)
+
+    def before_reading(self, name: str, symbols: Tensor) -> None:
+        """Shrink the rows that are about to be read by what was put off."""
+        if name in self.late:
+            self._catch_up(name, symbols.reshape(-1))
 
     @torch.no_grad()
-    def _catch_up(self, rows: Tensor) -> None:
-        if self.U is not None:
-            owed = (self.steps - self.shrunk_at[rows]).to(self.U.device, torch.float64)
-            factor = torch.pow(1 - self.beta, owed).to(self.U.dtype).unsqueeze(1)
-            self.U[rows] = self.U[rows] * factor  # a row that is named twice is written twice, with the same values
-            self.shrunk_at[rows] = self.steps
+    def _catch_up(self, name: str, symbols: Tensor) -> None:
+        rows, shrunk_at = self.late[name]
+        owed = (self.steps - shrunk_at[symbols]).to(rows.device, torch.float64)
+        factor = torch.pow(1 - self.beta, owed).to(rows.dtype).unsqueeze(1)
+        rows[symbols] = rows[symbols] * factor  # a row that is named twice is written twice, with the same values
+        shrunk_at[symbols] = self.steps
 
     def settle(self) -> None:
-        """Shrink all rows of U by what was put off."""
-        if self.U is not None:
-            self._catch_up(torch.arange(self.U.shape[0], device=self.U.device))
+        """Shrink all rows by what was put off."""
+        for name, (rows, _) in self.late.items():
+            self._catch_up(name, torch.arange(len(rows), device=rows.device))
 
     def state(self) -> dict[str, Tensor]:
-        """Return how far each row of U has shrunk."""
-        return {"steps": torch.tensor(self.steps), "shrunk_at": self.shrunk_at} if self.U is not None else {}
+        """Return how far each row has shrunk."""
+        late = {f"{name}.shrunk_at": shrunk_at for name, (_, shrunk_at) in self.late.items()}
+        return {"steps": torch.tensor(self.steps), **late}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""
-        if self.U is not None:
-            self.steps = int(state["steps"])
-            self.shrunk_at.copy_(state["shrunk_at"])
+        self.steps = int(state["steps"])
+        for name, (_, shrunk_at) in self.late.items():
+            shrunk_at.copy_(state[f"{name}.shrunk_at"])
 
 
 class Adam(Optimizer):
-    """Adam, with beta taken from the weights themselves and not from the gradient.
+    """Adam, with beta taken from the weights themselves and not from the gradient; rows move only when touched.
+
+    With n the number of times that a weight, or a row of one, was moved, g its gradient:
+
+        m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
+        w <- (1 - beta) w - alpha ( m / (1 - b1^n) ) / ( sqrt( v / (1 - b2^n) ) + epsilon )
+
+    A row whose gradient is not there keeps its m, v and n, does not shrink and does not go on moving, so each symbol
+    has an Adam of its own. A dense gradient touches every row.
 
     Sources: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization" (ICLR 2015); I. Loshchilov and
     F. Hutter, "Decoupled weight decay regularization" (ICLR 2019).
@@ -156,36 +192,71 @@ class Adam(Optimizer):
     epsilon = 1e-8
 
     def __init__(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], *, beta: float = 0.0, recurrent_rate: float = 1.0
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        *,
+        beta: float = 0.0,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(parameters, beta=beta, recurrent_rate=recurrent_rate)
-        self.inner = {
-            name: torch.optim.Adam([weight], betas=self.betas, eps=self.epsilon, fused=True)
-            for name, weight in self.parameters.items()
-        }
+        super().__init__(parameters, beta=beta, rates=rates)
+        self.moments = {name: Moments.of(weight) for name, weight in self.parameters.items()}
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
-        """Move the weight by torch's own fused Adam."""
-        if gradient.is_sparse:
-            weight.grad = gradient.to_dense()
-        inner = self.inner[name]
-        inner.param_groups[0]["lr"] = alpha
-        inner.step()
+        """Move every row of the weight."""
+        self._adam(name, weight, Rows(torch.arange(0), as_rows(gradient, like=weight)), alpha)
+
+    def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
+        """Move the rows that are in the gradient."""
+        self._adam(name, weight, rows, alpha)
+
+    def _adam(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
+        moments = self.moments[name]
+        adam_rows(
+            as_rows(weight, like=weight),
+            moments.first,
+            moments.second,
+            moments.moved,
+            rows.values,
+            rows.ids if len(rows.ids) else None,
+            alpha=alpha,
+            betas=self.betas,
+            epsilon=self.epsilon,
+            keep=self.keep(self.parameters[name]),
+        )
 
     def state(self) -> dict[str, Tensor]:
-        """Return both moments and the step count of every weight."""
+        """Return both moments and the counts of every weight."""
         return {
-            f"{name}.{key}": value
-            for name, inner in self.inner.items()
-            for key, value in inner.state.get(self.parameters[name], {}).items()
+            f"{name}.{key}": value for name, moments in self.moments.items() for key, value in moments._asdict().items()
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""
-        for key, value in state.items():
-            name, kind = key.rsplit(".", 1)
-            weight = self.parameters[name]
-            self.inner[name].state[weight][kind] = value.to(weight.device)
+        for name, moments in self.moments.items():
+            for key, value in moments._asdict().items():
+                value.copy_(state[f"{name}.{key}"])
+
+
+class Moments(NamedTuple):
+    """What Adam remembers of one weight: m and v, (N, M), and how often each of its N rows was moved."""
+
+    first: Tensor
+    second: Tensor
+    moved: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Moments:
+        """Return the moments of a weight that was never moved."""
+        rows = as_rows(weight.detach(), like=weight)
+        counts = torch.zeros(len(rows), dtype=torch.long, device=weight.device)
+        return cls(torch.zeros_like(rows), torch.zeros_like(rows), counts)
+
+
+def as_rows(tensor: Tensor, *, like: Tensor) -> Tensor:
+    """Return a tensor as a matrix of contiguous rows, in the order in which the weight `like` lies in memory."""
+    if tensor.dim() == 1:
+        return tensor.unsqueeze(0)
+    return (tensor if like.is_contiguous() else tensor.t()).contiguous()
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
@@ -198,6 +269,11 @@ def clip_gradients(weights: Iterable[nn.Parameter], limit: float) -> float:
     """
     gradients = []
     for weight in weights:
+        parts = vars(weight).get("parts")
+        if isinstance(parts, Factors):
+            raise ValueError("the norm of a product is not known from its factors")
+        if isinstance(parts, Rows):
+            gradients.append(parts.values)
         if weight.grad is not None and weight.grad.is_sparse:
             weight.grad = weight.grad.coalesce()
             gradients.append(weight.grad._values())

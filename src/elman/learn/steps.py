@@ -6,6 +6,7 @@ from one update to the next (the states, the generator of dropout) comes out as 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -14,16 +15,28 @@ from torch import Tensor
 
 from elman.config import LearnSettings
 from elman.errors import UsageError
+from elman.learn.following import OutputFollower
 from elman.learn.online import OnlineLearner
 from elman.learn.optimizers import Optimizer, clip_gradients
 from elman.network.cells import Elman
 from elman.network.model import RecurrentNetwork, State
+from elman.network.sampled import SampledSoftmax
 from elman.text.batches import Batch, known, sentence_batches, windows
 from elman.text.corpus import Corpus
 from elman.text.symbols import Tokenizer
 
+COUNT_BLOCK = 1 << 20
 ONLINE_WORDS = 500
 """Words of the online regime that count as one update here, where training may pause; his are smaller."""
+
+
+def symbol_counts(ids: np.ndarray, tokenizer: Tokenizer) -> Tensor:
+    """Return how often each symbol comes in a corpus, (D,); one that the dictionary lacks counts as <unk>."""
+    counts = np.zeros(tokenizer.size, dtype=np.int64)
+    for start in range(0, len(ids), COUNT_BLOCK):
+        block = known(ids[start : start + COUNT_BLOCK], tokenizer.size, tokenizer.unk_id)[0]
+        counts += np.bincount(block, minlength=tokenizer.size)
+    return torch.from_numpy(counts)
 
 
 class Steps(Protocol):
@@ -54,6 +67,20 @@ def known_symbols(symbols: Batch, tokenizer: Tokenizer) -> Tensor:
     return torch.from_numpy(known(symbols, tokenizer.size, tokenizer.unk_id)[0])
 
 
+def _follower(network: RecurrentNetwork, settings: LearnSettings, product: torch.dtype) -> OutputFollower | None:
+    """Return what moves V inside a window, or None where V moves with the rest; refuse what it cannot do."""
+    if settings.output_block is None:
+        return None
+    V = network.output.V
+    plain = settings.optimizer == "sgd" and settings.regime == "running" and settings.clip is None
+    if V is None or network.output.bias is not None or settings.device != "cpu" or not plain:
+        raise UsageError(
+            "output_block needs running text and plain sgd on the cpu: no clip, no bias, U and V not tied",
+            hint="leave learn.output_block unset",
+        )
+    return OutputFollower(V, beta=settings.beta, block=settings.output_block, product=product)
+
+
 class WindowSteps:
     """Truncated BPTT: windows of T symbols over B parallel streams, or batches of B independent sentences."""
 
@@ -74,8 +101,14 @@ class WindowSteps:
             self.sentences = sentence_batches(corpus.ids, settings.batch, tokenizer.end_id)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.product = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-        # Gradients in parts pay where nothing but an update wants them; where U is V as well, every row is touched.
-        self.parts = optimizer.follows_parts and not network.settings.tied
+        # Rows in use pay where nothing but an update wants them; where U is V as well, every row is touched.
+        self.sparse = not network.settings.tied
+        self.factored = self.sparse and optimizer.takes_factors and settings.clip is None
+        if isinstance(network.output, SampledSoftmax):
+            network.output.before_reading = partial(optimizer.before_reading, "output.V")
+            network.output.negatives = settings.negatives
+        network.output.prepare(symbol_counts(corpus.ids, tokenizer))
+        self.follower = _follower(network, settings, self.product)
         self.carried: State = ()
         self.order = np.zeros(0, dtype=np.int64)
 
@@ -86,6 +119,9 @@ class WindowSteps:
 
     def begin(self, epoch: int) -> None:
         """Start an epoch; the order of independent sentences follows from seed and epoch alone."""
+        if self.follower is not None:
+            self.follower.refresh()
+        self.epoch = epoch
         if self.running:
             self.carried = self.network.initial_state(self.settings.batch)
         else:
@@ -93,6 +129,9 @@ class WindowSteps:
 
     def update(self, index: int, alpha: float) -> tuple[float, int]:
         """Unroll one window, send the errors back through it, move the weights."""
+        if isinstance(self.network.output, SampledSoftmax):
+            done = (self.epoch + index / self.per_epoch) / self.settings.epochs
+            self.network.output.sampling = done < self.settings.full_from
         weights: Tensor | None = None
         if self.running:
             inputs, targets = self.windows[index]
@@ -103,18 +142,27 @@ class WindowSteps:
             state, count = self.network.initial_state(inputs.shape[1]), int(batch.mask.sum())
             weights = torch.from_numpy(batch.mask).to(self.device, torch.float32)
         symbols = known_symbols(inputs, self.tokenizer).to(self.device)
-        self.optimizer.before_reading(symbols)
-        state, loss = self.network.loss(
-            state,
-            symbols,
-            known_symbols(targets, self.tokenizer).to(self.device),
-            weights=weights,
-            generator=self.generator,
-            product=self.product,
-            sparse=self.parts,
-            factored=self.parts and self.settings.clip is None,
-        )
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.before_reading("encoder.U", symbols)
+        answers = known_symbols(targets, self.tokenizer).to(self.device)
+        if self.follower is None:
+            state, loss = self.network.loss(
+                state,
+                symbols,
+                answers,
+                weights=weights,
+                generator=self.generator,
+                product=self.product,
+                sparse=self.sparse,
+                factored=self.factored,
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            after, hidden = self.network.unroll(
+                state, symbols, generator=self.generator, product=self.product, sparse=True
+            )
+            loss, errors = self.follower.learn(hidden.detach(), answers, alpha)
+            hidden.backward(errors)  # type: ignore[no-untyped-call]
+            state = tuple(s.detach() for s in after)
         if self.settings.clip is not None:
             clip_gradients(self.network.parameters(), self.settings.clip)
         self.optimizer.step(alpha)
@@ -138,6 +186,8 @@ class WindowSteps:
         moments = {k.removeprefix("optimizer."): v for k, v in state.items() if k.startswith("optimizer.")}
         self.optimizer.load_state(moments)
         self.generator.set_state(state["generator"])
+        if self.follower is not None:
+            self.follower.refresh()
 
 
 class OnlineSteps:

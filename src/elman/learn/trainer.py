@@ -103,7 +103,9 @@ class Trainer:
             self.steps = OnlineSteps(network, train, tokenizer, learn)
         else:
             optimizer = OPTIMIZERS[learn.optimizer](
-                network.named_parameters(), beta=learn.beta, recurrent_rate=learn.recurrent_rate
+                network.named_parameters(),
+                beta=learn.beta,
+                rates={"U": learn.input_rate, "W": learn.recurrent_rate},
             )
             self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)
         self._resumed = False

@@ -168,6 +168,7 @@ class RecurrentNetwork(nn.Module):
             self.encoder.U,
             product=product,
             factored=factored,
+            generator=generator,
         )
         return tuple(s.detach() for s in after), loss
 

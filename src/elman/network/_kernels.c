@@ -1,0 +1,233 @@
+/* The loops over memory that PyTorch would make in several passes. Each has a PyTorch twin in kernels.py, which is
+ * what runs where this file was not compiled, and what the tests compare with.
+ *
+ * Every function takes addresses and sizes, lets go of the interpreter while it works, and divides its rows among
+ * OpenMP's threads; no sum crosses from one thread to another, so the result does not depend on how many there are.
+ * Types: f32, and bf16 as the upper half of an f32.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+/* One copy for each generation of processors, chosen when the module is loaded. */
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+#define INLINE static inline __attribute__((always_inline))
+#if !defined(__GNUC__)
+#undef INLINE
+#define INLINE static inline
+#endif
+
+typedef uint16_t bf16;
+
+INLINE float wide(bf16 x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+/* Round to the nearest bf16, ties to even; a NaN stays one. */
+INLINE bf16 narrow(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return (bf16)(x == x ? rounded : 0x7fc0u);
+}
+
+/* e^x for x <= 0, to 2 units in the last place: 2^k e^r with |r| <= ln(2) / 2, and e^r by its Taylor series. */
+INLINE float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    int32_t k = (int32_t)(x * 1.44269504f - 0.5f);
+    float n = (float)k;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.0f / 5040.0f;
+    p = p * r + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    int32_t bits = (k + 127) << 23;
+    float scale;
+    memcpy(&scale, &bits, 4);
+    return p * scale;
+}
+
+/* The bits of a float as an integer of the same order, and back; a positive NaN is above everything. */
+INLINE int32_t ordered(float x) {
+    int32_t bits;
+    memcpy(&bits, &x, 4);
+    return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+INLINE float unordered(int32_t bits) {
+    float x;
+    bits ^= (bits >> 31) & 0x7fffffff;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+/* One row of logits: the log-probability of the target, and in place of the logits weight * (y - d).
+ * The offset of each column is added to its logit, but not to the target's unless `with_target`. */
+#define SOFTMAX_ROW(NAME, TYPE, LOAD, STORE)                                                                         \
+    CLONES static float NAME(TYPE *restrict row, int64_t n, int64_t target, const float *restrict offset,            \
+                             int with_target, float weight, int want_error) {                                        \
+        float own = LOAD(row[target]) + (offset && with_target ? offset[target] : 0.0f), sum = 0.0f;                 \
+        int32_t bits = ordered(own);                                                                                 \
+        if (offset)                                                                                                  \
+            for (int64_t j = 0; j < n; j++) {                                                                        \
+                int32_t x = ordered(LOAD(row[j]) + offset[j]);                                                       \
+                bits = x > bits ? x : bits;                                                                          \
+            }                                                                                                        \
+        else                                                                                                         \
+            for (int64_t j = 0; j < n; j++) {                                                                        \
+                int32_t x = ordered(LOAD(row[j]));                                                                   \
+                bits = x > bits ? x : bits;                                                                          \
+            }                                                                                                        \
+        float top = unordered(bits);                                                                                 \
+        if (offset)                                                                                                  \
+            for (int64_t j = 0; j < n; j++) sum += exponential(LOAD(row[j]) + offset[j] - top);                      \
+        else                                                                                                         \
+            for (int64_t j = 0; j < n; j++) sum += exponential(LOAD(row[j]) - top);                                  \
+        if (offset && !with_target)                                                                                  \
+            sum += exponential(own - top) - exponential(LOAD(row[target]) + offset[target] - top);                   \
+        float shift = top + logf(sum), log_prob = own - shift;                                                       \
+        if (want_error) {                                                                                            \
+            if (offset)                                                                                              \
+                for (int64_t j = 0; j < n; j++)                                                                      \
+                    row[j] = STORE(weight * exponential(LOAD(row[j]) + offset[j] - shift));                          \
+            else                                                                                                     \
+                for (int64_t j = 0; j < n; j++) row[j] = STORE(weight * exponential(LOAD(row[j]) - shift));          \
+            row[target] = STORE(weight * (expf(log_prob) - 1.0f));                                                   \
+        }                                                                                                            \
+        return log_prob;                                                                                             \
+    }
+#define AS_IS(x) (x)
+SOFTMAX_ROW(softmax_row_f32, float, AS_IS, AS_IS)
+SOFTMAX_ROW(softmax_row_bf16, bf16, wide, narrow)
+
+/* weight <- keep * weight + rate * change; a copy of the new weight in bf16 where one is wanted. */
+CLONES static void shift_f32(float *weight, const float *change, bf16 *copy, int64_t n, float keep, float rate) {
+    if (copy)
+        for (int64_t j = 0; j < n; j++) {
+            float x = keep * weight[j] + rate * change[j];
+            weight[j] = x;
+            copy[j] = narrow(x);
+        }
+    else
+        for (int64_t j = 0; j < n; j++) weight[j] = keep * weight[j] + rate * change[j];
+}
+
+CLONES static void shift_bf16(float *weight, const bf16 *change, bf16 *copy, int64_t n, float keep, float rate) {
+    if (copy)
+        for (int64_t j = 0; j < n; j++) {
+            float x = keep * weight[j] + rate * wide(change[j]);
+            weight[j] = x;
+            copy[j] = narrow(x);
+        }
+    else
+        for (int64_t j = 0; j < n; j++) weight[j] = keep * weight[j] + rate * wide(change[j]);
+}
+
+/* Adam for one row; `unbias` is 1 / (1 - b2^n), and alpha holds 1 / (1 - b1^n). */
+CLONES static void adam_row(float *restrict weight, float *restrict first, float *restrict second,
+                            const float *restrict gradient, int64_t n, float keep, float alpha, float b1, float b2,
+                            float epsilon, float unbias) {
+    for (int64_t j = 0; j < n; j++) {
+        float g = gradient[j];
+        float m = b1 * first[j] + (1.0f - b1) * g;
+        float v = b2 * second[j] + (1.0f - b2) * g * g;
+        first[j] = m;
+        second[j] = v;
+        weight[j] = keep * weight[j] - alpha * m / (sqrtf(v * unbias) + epsilon);
+    }
+}
+
+#define AT(type, address) ((type *)(uintptr_t)(address))
+
+static PyObject *softmax_error(PyObject *self, PyObject *args) {
+    unsigned long long logits, targets, offset, weights, log_probs;
+    long long rows, columns, stride;
+    int is_bf16, with_target, want_error, threads;
+    if (!PyArg_ParseTuple(args, "KpLLLKKpKKpi", &logits, &is_bf16, &rows, &columns, &stride, &targets, &offset,
+                          &with_target, &weights, &log_probs, &want_error, &threads))
+        return NULL;
+    const int64_t *target = AT(const int64_t, targets);
+    const float *weight = AT(const float, weights), *shift = AT(const float, offset);
+    float *out = AT(float, log_probs);
+    Py_BEGIN_ALLOW_THREADS
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < rows; i++) {
+        float w = weight ? weight[i] : 1.0f;
+        if (is_bf16)
+            out[i] = softmax_row_bf16(AT(bf16, logits) + i * stride, columns, target[i], shift, with_target, w,
+                                      want_error);
+        else
+            out[i] = softmax_row_f32(AT(float, logits) + i * stride, columns, target[i], shift, with_target, w,
+                                     want_error);
+    }
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+#define BLOCK 16384
+
+static PyObject *shift(PyObject *self, PyObject *args) {
+    unsigned long long weight, change, copy;
+    long long n;
+    int is_bf16, threads;
+    float keep, rate;
+    if (!PyArg_ParseTuple(args, "KKpKLffi", &weight, &change, &is_bf16, &copy, &n, &keep, &rate, &threads)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t at = 0; at < n; at += BLOCK) {
+        int64_t here = n - at < BLOCK ? n - at : BLOCK;
+        bf16 *narrowed = copy ? AT(bf16, copy) + at : NULL;
+        if (is_bf16)
+            shift_bf16(AT(float, weight) + at, AT(const bf16, change) + at, narrowed, here, keep, rate);
+        else
+            shift_f32(AT(float, weight) + at, AT(const float, change) + at, narrowed, here, keep, rate);
+    }
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *adam_rows(PyObject *self, PyObject *args) {
+    unsigned long long weight, first, second, moved, gradient, rows;
+    long long count, width;
+    float alpha, b1, b2, epsilon, keep;
+    int threads;
+    if (!PyArg_ParseTuple(args, "KKKKKKLLfffffi", &weight, &first, &second, &moved, &gradient, &rows, &count, &width,
+                          &alpha, &b1, &b2, &epsilon, &keep, &threads))
+        return NULL;
+    const int64_t *row = AT(const int64_t, rows);
+    int64_t *times = AT(int64_t, moved);
+    Py_BEGIN_ALLOW_THREADS
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = row ? row[i] : i, n = ++times[at];
+        float step = (float)(alpha / (1.0 - pow(b1, (double)n))), unbias = (float)(1.0 / (1.0 - pow(b2, (double)n)));
+        adam_row(AT(float, weight) + at * width, AT(float, first) + at * width, AT(float, second) + at * width,
+                 AT(const float, gradient) + i * width, width, keep, step, b1, b2, epsilon, unbias);
+    }
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
+    {"shift", shift, METH_VARARGS, "weight <- keep * weight + rate * change, with a copy in bf16."},
+    {"adam_rows", adam_rows, METH_VARARGS, "Adam for the rows that a gradient names."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__kernels(void) { return PyModule_Create(&module); }

@@ -1,0 +1,231 @@
+"""Loops over memory in one pass each: compiled where the installation had a C compiler, else PyTorch's operations.
+
+Every function is there twice: `softmax_error`, which takes the compiled loop (`_kernels.c`) where it can, and its twin
+`softmax_error_slowly`, which says in PyTorch what it computes. `ELMAN_KERNELS=off` in the environment leaves the
+compiled ones out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import torch
+from torch import Tensor
+
+COMPILED_TYPES = (torch.float32, torch.bfloat16)
+
+
+def _load() -> Any:  # noqa: ANN401 - a module that may not be there has no type
+    if os.environ.get("ELMAN_KERNELS") == "off":
+        return None
+    try:
+        return importlib.import_module("elman.network._kernels")
+    except ImportError:
+        return None
+
+
+_compiled: Any = _load()
+
+
+def available() -> bool:
+    """Return whether the compiled loops are there."""
+    return _compiled is not None
+
+
+def _fits(*tensors: Tensor | None) -> bool:
+    return _compiled is not None and all(
+        t is None or (t.device.type == "cpu" and t.dtype in COMPILED_TYPES and t.stride(-1) == 1) for t in tensors
+    )
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def softmax_error(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    offset: Tensor | None = None,
+    with_target: bool = True,
+    weights: Tensor | None = None,
+    want_error: bool = True,
+) -> Tensor:
+    """Return the log-probability of each row's target, and turn the logits into weighted errors where they stand.
+
+    With a(j) the logits of a row, o(j) the offset of column j and d its target:
+
+        y = softmax( a + o ),   returned: log y(d),   in place of a: weight * ( y - one-hot(d) )
+
+    Parameters
+    ----------
+    logits
+        (N, D); rounded to its own type, sums in float32.
+    targets
+        (N,), int64.
+    offset
+        (D,), float32, added to the logits of every row; not to that of the row's own target unless `with_target`.
+    weights
+        (N,), float32; one where left out.
+    want_error
+        whether the logits become errors; otherwise they are left as they are.
+
+    Returns
+    -------
+    Tensor
+        (N,), float32 (or float64, where the logits are).
+    """
+    if not (_fits(logits, offset, weights) and logits.dim() == 2 and targets.is_contiguous()):
+        return softmax_error_slowly(
+            logits, targets, offset=offset, with_target=with_target, weights=weights, want_error=want_error
+        )
+    rows, columns = logits.shape
+    log_probs = torch.empty(rows)
+    _compiled.softmax_error(
+        logits.data_ptr(),
+        logits.dtype is torch.bfloat16,
+        rows,
+        columns,
+        logits.stride(0),
+        targets.data_ptr(),
+        _address(offset),
+        with_target,
+        _address(weights),
+        log_probs.data_ptr(),
+        want_error,
+        torch.get_num_threads(),
+    )
+    return log_probs
+
+
+def softmax_error_slowly(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    offset: Tensor | None = None,
+    with_target: bool = True,
+    weights: Tensor | None = None,
+    want_error: bool = True,
+) -> Tensor:
+    """Do what `softmax_error` does, one operation after the other."""
+    exact = logits if logits.dtype is torch.float64 else logits.float()
+    target = targets.unsqueeze(1)
+    if offset is not None:
+        own = exact.gather(1, target)
+        exact = exact + offset
+        if not with_target:
+            exact.scatter_(1, target, own)
+    log_y = torch.log_softmax(exact, dim=1)
+    if want_error:
+        error = log_y.exp()
+        error.scatter_add_(1, target, error.new_full((), -1.0).expand(target.shape))
+        if weights is not None:
+            error *= weights.unsqueeze(1)
+        logits.copy_(error)
+    return log_y.gather(1, target).squeeze(1)
+
+
+def shift(weight: Tensor, change: Tensor, *, keep: float = 1.0, rate: float = 1.0, copy: Tensor | None = None) -> None:
+    """Move a weight: weight <- keep * weight + rate * change; and write its new value to `copy`, rounded to bf16.
+
+    `weight` is float32 (or float64, without the compiled loop), `change` of the same shape and of any float type.
+    """
+    same = weight.is_contiguous() and change.is_contiguous() and (copy is None or copy.is_contiguous())
+    if not (_fits(weight, change, copy) and same and weight.dtype is torch.float32):
+        shift_slowly(weight, change, keep=keep, rate=rate, copy=copy)
+        return
+    _compiled.shift(
+        weight.data_ptr(),
+        change.data_ptr(),
+        change.dtype is torch.bfloat16,
+        _address(copy),
+        weight.numel(),
+        keep,
+        rate,
+        torch.get_num_threads(),
+    )
+
+
+def shift_slowly(
+    weight: Tensor, change: Tensor, *, keep: float = 1.0, rate: float = 1.0, copy: Tensor | None = None
+) -> None:
+    """Do what `shift` does, one operation after the other."""
+    if keep != 1.0:
+        weight.mul_(keep)
+    weight.add_(change, alpha=rate)
+    if copy is not None:
+        copy.copy_(weight)
+
+
+def adam_rows(
+    weight: Tensor,
+    first: Tensor,
+    second: Tensor,
+    moved: Tensor,
+    gradient: Tensor,
+    rows: Tensor | None,
+    *,
+    alpha: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    keep: float,
+) -> None:
+    """Make one step of Adam for some rows of a weight, in place; the equations are those of `learn.optimizers.Adam`.
+
+    Parameters
+    ----------
+    weight, first, second
+        (N, M): the weight, and its first and second moment.
+    moved
+        (N,), int64: how often each row was moved before; counted on.
+    gradient
+        (K, M), of the rows that `rows` names.
+    rows
+        (K,), int64, each row once at most; None for all of them, in order.
+    keep
+        what is left of a row before it is moved, 1 - beta.
+    """
+    tensors = (weight, first, second, gradient)
+    plain = all(t.is_contiguous() and t.dtype is torch.float32 for t in tensors)
+    if not (_fits(*tensors) and plain and (rows is None or rows.is_contiguous())):
+        adam_rows_slowly(
+            weight, first, second, moved, gradient, rows, alpha=alpha, betas=betas, epsilon=epsilon, keep=keep
+        )
+        return
+    _compiled.adam_rows(
+        *(t.data_ptr() for t in (weight, first, second, moved, gradient)),
+        _address(rows),
+        len(gradient),
+        weight.shape[1],
+        alpha,
+        *betas,
+        epsilon,
+        keep,
+        torch.get_num_threads(),
+    )
+
+
+def adam_rows_slowly(
+    weight: Tensor,
+    first: Tensor,
+    second: Tensor,
+    moved: Tensor,
+    gradient: Tensor,
+    rows: Tensor | None,
+    *,
+    alpha: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    keep: float,
+) -> None:
+    """Do what `adam_rows` does, one operation after the other."""
+    here = torch.arange(len(weight), device=weight.device) if rows is None else rows
+    moved[here] += 1
+    times = moved[here].to(torch.float64).unsqueeze(1)
+    first[here] = betas[0] * first[here] + (1 - betas[0]) * gradient
+    second[here] = betas[1] * second[here] + (1 - betas[1]) * gradient**2
+    step = (alpha / (1 - betas[0] ** times)).to(weight.dtype)
+    unbias = (1 / (1 - betas[1] ** times)).to(weight.dtype)
+    weight[here] = keep * weight[here] - step * first[here] / ((second[here] * unbias).sqrt() + epsilon)

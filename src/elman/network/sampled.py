@@ -1,0 +1,123 @@
+"""A softmax that learns from a sample of the dictionary, shared by all rows of a window; in use it is the full one.
+
+Sources: Y. Bengio and J.-S. Senecal, "Quick training of probabilistic neural nets by importance sampling" (2003), for
+the sample and its correction; D. G. Horvitz and D. J. Thompson (1952) for the weights of symbols drawn without return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from elman.network.kernels import softmax_error
+from elman.network.parts import Rows
+from elman.network.softmax import FullSoftmax
+
+
+class _SampledLoss(torch.autograd.Function):
+    """Softmax, cross-entropy and their gradient over the columns of V that are in the sample.
+
+    With a(t) = s(t) V, C the sample, p(j) the probability that symbol j is in it, and d the target, itself in C:
+
+        z(t) = exp a(t)[d] + sum over j in C but d of exp( a(t)[j] ) / p(j)
+        loss = - sum_t m(t) ( a(t)[d] - log z(t) )
+
+    z is an unbiased estimate of the sum over the dictionary; with p = 1 throughout, the loss is the full softmax's.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch gives no public type for it
+        states: Tensor,
+        V: Tensor,
+        sample: Tensor,
+        places: Tensor,
+        offset: Tensor,
+        weights: Tensor,
+        product: torch.dtype,
+    ) -> Tensor:
+        rows = V.t()[sample].to(product)
+        s = states.to(product)
+        errors = torch.mm(s, rows.t())
+        log_probs = softmax_error(errors, places, offset=offset, with_target=False, weights=weights)
+        needs = ctx.needs_input_grad
+        d_states = torch.mm(errors, rows).to(states.dtype) if needs[0] else None
+        ctx.rows = Rows(sample, torch.mm(errors.t(), s).to(V.dtype)) if needs[1] else None
+        ctx.weight, ctx.d_states = V, d_states
+        return -torch.dot(weights, log_probs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
+        d_states, rows, ctx.d_states, ctx.rows = ctx.d_states, ctx.rows, None, None
+        if d_states is None and rows is None:
+            raise RuntimeError("this loss has handed out its gradient already: compute the loss again")
+        if scale.is_cuda or float(scale) != 1.0:
+            d_states = None if d_states is None else d_states * scale
+            rows = None if rows is None else Rows(rows.ids, rows.values * scale)
+        if rows is not None:
+            ctx.weight.parts = rows
+        return d_states, None, None, None, None, None, None
+
+
+class SampledSoftmax(FullSoftmax):
+    """The full softmax, trained on `negatives` symbols drawn for each window and on the window's own targets.
+
+    Symbols are drawn from the training text's frequencies to the power `power`. V lies in memory symbol by symbol, so
+    that the columns in use are read and moved as rows. Evaluation, prediction and everything else use all of V.
+    """
+
+    negatives = 1000
+    power = 0.75
+
+    def __init__(self, hidden_size: int, dictionary_size: int, *, bias: bool = False, tied: bool = False) -> None:
+        super().__init__(hidden_size, dictionary_size, bias=bias, tied=tied)
+        if self.V is not None:
+            self.V = nn.Parameter(torch.zeros(dictionary_size, hidden_size).t())
+        self.sampling = False
+        self.before_reading: Callable[[Tensor], None] | None = None  # hears which rows of V a window is about to read
+        self.frequencies = self.chances = self.cumulative = torch.zeros(0)
+
+    def prepare(self, counts: Tensor) -> None:
+        """Hear how often each symbol comes in the training text, (D,), and begin to sample."""
+        counts = counts.to(torch.float64)
+        self.frequencies = counts / counts.sum()
+        chances = counts.pow(self.power)
+        self.chances = chances / chances.sum()
+        self.cumulative = self.chances.cumsum(0)
+        self.sampling = self.V is not None and self.bias is None
+
+    def draw(self, targets: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a sample: its symbols (M,), where each target is in it (N,), and log 1/p of each symbol (M,)."""
+        uniform = torch.rand(self.negatives, generator=generator, dtype=torch.float64)
+        drawn = torch.searchsorted(self.cumulative, uniform).clamp_(max=len(self.cumulative) - 1)
+        sample, inverse = torch.unique(torch.cat((targets, drawn)), return_inverse=True)
+        missed = self.negatives * torch.log1p(-self.chances[sample])
+        missed += len(targets) * torch.log1p(-self.frequencies[sample])
+        return sample, inverse[: len(targets)], -torch.log(-torch.expm1(missed))
+
+    def loss(
+        self,
+        states: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        U: Tensor,
+        *,
+        product: torch.dtype | None = None,
+        factored: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the loss over a sample while `sampling`, else over the dictionary; V's gradient comes as rows."""
+        if not self.sampling:
+            return super().loss(states, targets, weights, U, product=product, factored=factored)
+        sample, places, offset = self.draw(targets, generator)
+        if self.before_reading is not None:
+            self.before_reading(sample)
+        loss: Tensor = _SampledLoss.apply(  # type: ignore[no-untyped-call]
+            states, self.V, sample, places, offset.to(states.dtype), weights, product or states.dtype
+        )
+        return loss

@@ -1,0 +1,127 @@
+"""The compiled loops against their twins in PyTorch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elman.network import kernels
+
+compiled = pytest.mark.skipif(not kernels.available(), reason="elman was installed without a C compiler")
+
+
+@compiled
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    rows=st.integers(1, 5),
+    columns=st.integers(1, 70),
+    spread=st.sampled_from([0.1, 5.0, 60.0]),
+    bf16=st.booleans(),
+    with_offset=st.booleans(),
+    with_target=st.booleans(),
+    with_weights=st.booleans(),
+)
+def test_softmax_error_is_its_twin(
+    seed: int,
+    rows: int,
+    columns: int,
+    spread: float,
+    bf16: bool,
+    with_offset: bool,
+    with_target: bool,
+    with_weights: bool,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    whole = torch.randn(rows, columns + 3, generator=generator).mul(spread)
+    logits = whole.to(torch.bfloat16 if bf16 else torch.float32)[:, :columns]  # rows that do not touch
+    targets = torch.randint(0, columns, (rows,), generator=generator)
+    offset = torch.rand(columns, generator=generator) if with_offset else None
+    weights = torch.rand(rows, generator=generator) if with_weights else None
+    expected = logits.clone()
+    options = {"offset": offset, "with_target": with_target, "weights": weights}
+    expected_probs = kernels.softmax_error_slowly(expected, targets, **options)
+    before = logits.clone()
+    assert torch.equal(
+        kernels.softmax_error(logits, targets, want_error=False, **options),
+        kernels.softmax_error(logits.clone(), targets, **options),
+    )
+    assert torch.equal(logits, before)
+    log_probs = kernels.softmax_error(logits, targets, **options)
+    torch.testing.assert_close(log_probs, expected_probs, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(logits.float(), expected.float(), rtol=8e-3 if bf16 else 1e-4, atol=2e-5)
+
+
+@compiled
+def test_logits_that_are_no_numbers_give_a_log_probability_that_is_none() -> None:
+    logits = torch.zeros(2, 40)
+    logits[1, 7] = float("nan")
+    log_probs = kernels.softmax_error(logits, torch.tensor([3, 3]))
+    assert log_probs[0] == pytest.approx(-torch.log(torch.tensor(40.0)).item())
+    assert torch.isnan(log_probs[1])
+
+
+@compiled
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 40_000), bf16=st.booleans(), copy=st.booleans())
+def test_shift_is_its_twin(seed: int, n: int, bf16: bool, copy: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight, change = torch.randn(2, n, generator=generator)
+    change = change.to(torch.bfloat16 if bf16 else torch.float32)
+    expected, copies = weight.clone(), [torch.zeros(n, dtype=torch.bfloat16) if copy else None for _ in range(2)]
+    kernels.shift(weight, change, keep=0.99, rate=-0.3, copy=copies[0])
+    kernels.shift_slowly(expected, change, keep=0.99, rate=-0.3, copy=copies[1])
+    torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6)
+    if copies[0] is not None:
+        assert torch.equal(copies[0], weight.to(torch.bfloat16))
+
+
+@compiled
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), width=st.integers(1, 40), whole=st.booleans())
+def test_adam_rows_are_their_twin(seed: int, width: int, whole: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    start = [torch.randn(7, width, generator=generator), *torch.rand(2, 7, width, generator=generator)]
+    runs = []
+    for step in (kernels.adam_rows, kernels.adam_rows_slowly):
+        weight, first, second = (tensor.clone() for tensor in start)
+        moved = torch.arange(7)
+        noise = torch.Generator().manual_seed(seed)
+        for _ in range(3):
+            rows = None if whole else torch.randperm(7, generator=noise)[:4]
+            gradient = torch.randn(7 if whole else 4, width, generator=noise)
+            step(weight, first, second, moved, gradient, rows, alpha=0.1, betas=(0.9, 0.999), epsilon=1e-8, keep=0.9)
+        runs.append((weight, first, second, moved))
+    for mine, twin in zip(*runs, strict=True):
+        torch.testing.assert_close(mine, twin, rtol=1e-4, atol=1e-5)
+
+
+@compiled
+def test_the_number_of_threads_changes_no_bit() -> None:
+    logits = torch.randn(9, 1000, generator=torch.Generator().manual_seed(1))
+    targets, results = torch.arange(9), []
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            errors = logits.clone()
+            results.append((kernels.softmax_error(errors, targets), errors))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for result in results[1:] for a, b in zip(results[0], result, strict=True))
+
+
+def test_elman_runs_without_the_compiled_loops() -> None:
+    program = (
+        "import torch; from elman.network import kernels; assert not kernels.available();"
+        "print(kernels.softmax_error(torch.zeros(1, 4), torch.tensor([2])).exp().item())"
+    )
+    environment = os.environ | {"ELMAN_KERNELS": "off"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(0.25)
