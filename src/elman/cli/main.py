@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from elman import __version__
-from elman.cli import demo, listings, train, use
+from elman.cli import bench, demo, listings, train, use
 from elman.errors import ElmanError, UsageError, nearest
 
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
@@ -39,6 +39,7 @@ for command in (
     use.score,
     use.info,
     demo.demo,
+    bench.bench,
     listings.recipes,
     listings.settings,
 ):
