@@ -28,6 +28,8 @@ REGIMES = {
     "sentences": ["regime=sentences", "optimizer=adam", "alpha=0.01", "dropout=0.2", "activation=tanh", "layers=2"],
     "sgd": ["alpha=0.5", "beta=1e-5", "tied=true", "bias=true"],
     "online": ["regime=online", "bptt=3", "bptt_block=4"],
+    "class": ["output=class", "hidden=20", "alpha=0.5", "beta=1e-5"],
+    "adaptive": ["output=adaptive", "optimizer=adam", "alpha=0.02", "clip=1"],
 }
 
 
@@ -267,10 +269,22 @@ def test_unseen_words_are_left_out_and_unk_scores_them(texts: tuple[Path, Path],
     assert scored.symbols == len(corpus.ids)
 
 
-@pytest.mark.parametrize("wrong", ["activation=tanh", "layers=2", "bias=true", "tied=true", "dropout=0.1"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["activation=tanh", "layers=2", "bias=true", "tied=true", "dropout=0.1", "output=class", "output=adaptive"],
+)
 def test_the_online_regime_refuses_what_it_cannot_train(wrong: str, texts: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="regime online"):
         train_model(texts[0], tmp_path / "model", settings("online", wrong), valid=texts[1])
+
+
+@pytest.mark.parametrize("output", ["class", "adaptive"])
+def test_v_follows_time_only_where_logits_are_one_product(
+    output: str, texts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    wrong = settings("sgd", "tied=false", "bias=false", "output_block=2", f"output={output}")
+    with pytest.raises(UsageError, match=f"output_block cannot train the output layer '{output}'.*full, sampled"):
+        train_model(texts[0], tmp_path / "model", wrong, valid=texts[1])
 
 
 def test_a_text_shorter_than_its_streams_is_refused(texts: tuple[Path, Path], tmp_path: Path) -> None:

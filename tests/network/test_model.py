@@ -224,7 +224,8 @@ def test_rows_of_a_batch_do_not_mix(cell: str, encoder: str, output: str) -> Non
 def test_probabilities_sum_to_one(cell: str, encoder: str, output: str, seed: int, scale: float) -> None:
     network = build(cell, encoder, output, seed=seed)
     with torch.no_grad():
-        network.output.V *= scale
+        for weight in network.output.parameters():
+            weight *= scale
     inputs, _ = symbols(seed)
     _, log_probs = network.step(network.initial_state(B), inputs[0])
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(B, dtype=torch.float64))

@@ -19,7 +19,9 @@ from elman.learn.following import OutputFollower
 from elman.learn.online import OnlineLearner
 from elman.learn.optimizers import Optimizer, clip_gradients
 from elman.network.cells import Elman
+from elman.network.classes import ClassSoftmax
 from elman.network.model import RecurrentNetwork, State
+from elman.network.outputs import OUTPUTS
 from elman.network.sampled import SampledSoftmax
 from elman.text.batches import Batch, known, sentence_batches, windows
 from elman.text.corpus import Corpus
@@ -67,10 +69,21 @@ def known_symbols(symbols: Batch, tokenizer: Tokenizer) -> Tensor:
     return torch.from_numpy(known(symbols, tokenizer.size, tokenizer.unk_id)[0])
 
 
+def _check_one_product(network: RecurrentNetwork, who: str) -> None:
+    """Refuse an output layer whose logits are more than s V, where V is moved by that product."""
+    if not network.output.one_product:
+        able = ", ".join(name for name, layer in OUTPUTS.items() if layer.one_product)
+        raise UsageError(
+            f"{who} cannot train the output layer {network.settings.output!r}",
+            hint=f"choose network.output from {able}",
+        )
+
+
 def _follower(network: RecurrentNetwork, settings: LearnSettings, product: torch.dtype) -> OutputFollower | None:
     """Return what moves V inside a window, or None where V moves with the rest; refuse what it cannot do."""
     if settings.output_block is None:
         return None
+    _check_one_product(network, "learn.output_block")
     V = network.output.V
     plain = settings.optimizer == "sgd" and settings.regime == "running" and settings.clip is None
     if V is None or network.output.bias is not None or settings.device != "cpu" or not plain:
@@ -104,8 +117,9 @@ class WindowSteps:
         # Rows in use pay where nothing but an update wants them; where U is V as well, every row is touched.
         self.sparse = not network.settings.tied
         self.factored = self.sparse and optimizer.takes_factors and settings.clip is None
-        if isinstance(network.output, SampledSoftmax):
+        if isinstance(network.output, SampledSoftmax | ClassSoftmax):
             network.output.before_reading = partial(optimizer.before_reading, "output.V")
+        if isinstance(network.output, SampledSoftmax):
             network.output.negatives = settings.negatives
         network.output.prepare(symbol_counts(corpus.ids, tokenizer))
         self.follower = _follower(network, settings, self.product)
@@ -196,6 +210,7 @@ class OnlineSteps:
     def __init__(
         self, network: RecurrentNetwork, corpus: Corpus, tokenizer: Tokenizer, settings: LearnSettings
     ) -> None:
+        _check_one_product(network, "regime online")
         cell, V = network.cells[0], network.output.V
         plain = len(network.cells) == 1 and V is not None and network.output.bias is None
         if not (isinstance(cell, Elman) and plain and cell.activation.name == "sigmoid" and cell.bias is None):

@@ -9,6 +9,7 @@
 #include <Python.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
@@ -221,10 +222,145 @@ static PyObject *adam_rows(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+#if defined(__GNUC__)
+/* Small products, for the softmax within a class: a few rows and a few hundred columns each, where the overhead of a
+ * call to a library costs more than the product. H runs in steps of LANES; where the last step would run over the end
+ * it begins earlier, and what it covers twice is computed twice, or masked out of a sum. Needs H >= LANES. */
+#define LANES 16
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t mask __attribute__((vector_size(4 * LANES)));
+typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#define VEC(p) (*(const loose *)(p))
+
+/* sum(i, j) += s(i) . r(j) over LANES elements, of s only those that `keep` lets through. */
+INLINE void dot_step(vec sum[4][4], const float *s, const float *r, int64_t h, const mask *keep, const int masked,
+                     const int rows, const int columns) {
+    vec x[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++) {
+        x[i] = VEC(s + i * h);
+        if (masked) x[i] = (vec)((mask)x[i] & *keep);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < columns; j++) {
+        vec y = VEC(r + j * h);
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) sum[i][j] += x[i] * y;
+    }
+}
+
+/* e(i, j) = s(i) . r(j), for `rows` times `columns` vectors of length h; e has m columns. */
+INLINE void dots(const float *s, const float *r, int64_t h, float *e, int64_t m, const mask *tail, const int rows,
+                 const int columns) {
+    vec sum[4][4] = {{{0.0f}}};
+    int64_t k = 0;
+    for (; k + LANES <= h; k += LANES) dot_step(sum, s + k, r + k, h, tail, 0, rows, columns);
+    if (k < h) dot_step(sum, s + h - LANES, r + h - LANES, h, tail, 1, rows, columns);
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < columns; j++) {
+            float total = 0.0f;
+            for (int l = 0; l < LANES; l++) total += sum[i][j][l];
+            e[i * m + j] = total;
+        }
+}
+
+/* out(i) = sum over p of a(i, p) b(p), `rows` times `vecs` vectors at once; a(i, p) is a[i * down + p * along]. */
+INLINE void sums(const float *a, int64_t down, int64_t along, int64_t count, const float *b, float *out, int64_t h,
+                 const int rows, const int vecs) {
+    vec sum[4][4] = {{{0.0f}}};
+    for (int64_t p = 0; p < count; p++)
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < vecs; v++) sum[i][v] += a[i * down + p * along] * VEC(b + p * h + v * LANES);
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vecs; v++) *(loose *)(out + i * h + v * LANES) = sum[i][v];
+}
+
+CLONES static void all_dots(const float *s, int64_t n, const float *r, int64_t m, int64_t h, float *e) {
+    mask tail;
+    for (int l = 0; l < LANES; l++) tail[l] = l >= LANES - h % LANES ? -1 : 0;
+    int64_t i, j;
+    for (j = 0; j + 4 <= m; j += 4) {
+        for (i = 0; i + 4 <= n; i += 4) dots(s + i * h, r + j * h, h, e + i * m + j, m, &tail, 4, 4);
+        for (; i < n; i++) dots(s + i * h, r + j * h, h, e + i * m + j, m, &tail, 1, 4);
+    }
+    for (; j < m; j++)
+        for (i = 0; i < n; i++) dots(s + i * h, r + j * h, h, e + i * m + j, m, &tail, 1, 1);
+}
+
+CLONES static void all_sums(const float *a, int64_t n, int64_t down, int64_t along, int64_t count, const float *b,
+                            float *out, int64_t h) {
+    int64_t i, k;
+    for (i = 0; i < n; i += i + 4 <= n ? 4 : 1) {
+        const float *from = a + i * down;
+        float *to = out + i * h;
+        for (k = 0; k < h; k += k + 4 * LANES <= h ? 4 * LANES : LANES) {
+            int64_t at = k + LANES <= h ? k : h - LANES;
+            if (i + 4 <= n && k + 4 * LANES <= h)
+                sums(from, down, along, count, b + at, to + at, h, 4, 4);
+            else if (i + 4 <= n)
+                sums(from, down, along, count, b + at, to + at, h, 4, 1);
+            else if (k + 4 * LANES <= h)
+                sums(from, down, along, count, b + at, to + at, h, 1, 4);
+            else
+                sums(from, down, along, count, b + at, to + at, h, 1, 1);
+        }
+    }
+}
+
+static PyObject *class_softmax(PyObject *self, PyObject *args) {
+    unsigned long long states, rows, targets, starts, order, ends, weights, d_states, d_rows, places, log_probs;
+    long long classes, h;
+    int threads, failed = 0;
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKKKLLi", &states, &rows, &targets, &starts, &order, &ends, &weights, &d_states,
+                          &d_rows, &places, &log_probs, &classes, &h, &threads))
+        return NULL;
+    const float *all = AT(const float, states), *matrix = AT(const float, rows), *weight = AT(const float, weights);
+    const int64_t *target = AT(const int64_t, targets), *start = AT(const int64_t, starts);
+    const int64_t *row = AT(const int64_t, order), *end = AT(const int64_t, ends), *place = AT(const int64_t, places);
+    float *back = AT(float, d_states), *moves = AT(float, d_rows), *out = AT(float, log_probs);
+    Py_BEGIN_ALLOW_THREADS
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
+    for (int64_t c = 0; c < classes; c++) {
+        int64_t n = end[c + 1] - end[c], m = start[c + 1] - start[c];
+        if (n == 0) continue;
+        const int64_t *mine = row + end[c];
+        const float *r = matrix + start[c] * h;
+        float *s = malloc(sizeof(float) * n * (h + m)), *e = s + n * h;
+        if (!s) {
+            failed = 1;
+            continue;
+        }
+        for (int64_t i = 0; i < n; i++) memcpy(s + i * h, all + mine[i] * h, sizeof(float) * h);
+        all_dots(s, n, r, m, h, e);
+        for (int64_t i = 0; i < n; i++)
+            out[mine[i]] = softmax_row_f32(e + i * m, m, target[mine[i]] - start[c], NULL, 1,
+                                           weight ? weight[mine[i]] : 1.0f, back != NULL);
+        if (back) {
+            all_sums(e, m, 1, m, n, s, moves + place[c] * h, h);
+            all_sums(e, n, m, 1, m, r, s, h); /* the states have done their work */
+            for (int64_t i = 0; i < n; i++) shift_f32(back + mine[i] * h, s + i * h, NULL, h, 1.0f, 1.0f);
+        }
+        free(s);
+    }
+    Py_END_ALLOW_THREADS
+    if (failed) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+#endif
+
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
     {"shift", shift, METH_VARARGS, "weight <- keep * weight + rate * change, with a copy in bf16."},
     {"adam_rows", adam_rows, METH_VARARGS, "Adam for the rows that a gradient names."},
+#if defined(__GNUC__)
+    {"class_softmax", class_softmax, METH_VARARGS, "The softmax within the class of each row's target, and its errors."},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

@@ -19,7 +19,7 @@ State = tuple[Tensor, ...]
 
 
 def check_tables(settings: NetworkSettings) -> None:
-    """Raise `UsageError` for a cell, encoder, output or activation that no table knows."""
+    """Raise `UsageError` for what no table knows, and for an output layer that cannot be had with these settings."""
     tables: dict[str, Mapping[str, object]] = {
         "cell": CELLS,
         "encoder": ENCODERS,
@@ -32,6 +32,11 @@ def check_tables(settings: NetworkSettings) -> None:
             close = nearest(name, table)
             hint = f"did you mean {close}?" if close else f"known: {', '.join(table)}"
             raise UsageError(f"there is no {key} {name!r}", hint=hint)
+    for key in OUTPUTS[settings.output].refuses:
+        if getattr(settings, key):
+            able = ", ".join(name for name, layer in OUTPUTS.items() if key not in layer.refuses)
+            hint = f"leave network.{key} off, or choose network.output from {able}"
+            raise UsageError(f"the output layer {settings.output!r} cannot be had with network.{key}", hint=hint)
 
 
 class RecurrentNetwork(nn.Module):
@@ -86,8 +91,7 @@ class RecurrentNetwork(nn.Module):
                         weight.add_(torch.empty_like(weight).uniform_(-reach, reach, generator=generator))
                 if name.endswith(".W"):
                     weight.mul_(self.settings.recurrent_scale)
-                if name == "output.V":
-                    weight.mul_(self.settings.output_scale)
+        self.output.scale(self.settings.output_scale)
         if silent is not None:
             self.encoder.U[silent] = 0
 

@@ -6,7 +6,14 @@ are asked for probabilities; some learn from less than the whole dictionary.
 
 from __future__ import annotations
 
+from elman.network.adaptive import AdaptiveSoftmax
+from elman.network.classes import ClassSoftmax
 from elman.network.sampled import SampledSoftmax
 from elman.network.softmax import FullSoftmax
 
-OUTPUTS: dict[str, type[FullSoftmax]] = {"full": FullSoftmax, "sampled": SampledSoftmax}
+OUTPUTS: dict[str, type[FullSoftmax]] = {
+    "full": FullSoftmax,
+    "sampled": SampledSoftmax,
+    "class": ClassSoftmax,
+    "adaptive": AdaptiveSoftmax,
+}

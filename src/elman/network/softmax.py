@@ -115,6 +115,11 @@ class FullSoftmax(nn.Module):
         whether V is the transpose of the encoder's U, given with each call, and no matrix of its own.
     """
 
+    refuses: tuple[str, ...] = ()
+    """Settings of the network that this layer knows nothing of."""
+    one_product = True
+    """Whether the logits are one product, s V: what the regime `online` and `learn.following` move V by."""
+
     def __init__(self, hidden_size: int, dictionary_size: int, *, bias: bool = False, tied: bool = False) -> None:
         super().__init__()
         self.V = None if tied else nn.Parameter(torch.zeros(hidden_size, dictionary_size))
@@ -122,6 +127,11 @@ class FullSoftmax(nn.Module):
 
     def prepare(self, counts: Tensor) -> None:
         """Hear, before training, how often each symbol comes in the training text, (D,); not used here."""
+
+    def scale(self, factor: float) -> None:
+        """Multiply what makes logits of states by a factor: V, where it is not U^T."""
+        if self.V is not None:
+            self.V.mul_(factor)
 
     def matrix(self, U: Tensor) -> Tensor:
         """Return V, (H, D): its own, or U^T where the two are tied."""
