@@ -175,13 +175,16 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam, with beta taken from the weights themselves and not from the gradient; rows move only when touched.
 
-    With n the number of times that a weight, or a row of one, was moved, g its gradient:
+    With n the number of the update and g a gradient:
 
         m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
         w <- (1 - beta) w - alpha ( m / (1 - b1^n) ) / ( sqrt( v / (1 - b2^n) ) + epsilon )
 
-    A row whose gradient is not there keeps its m, v and n, does not shrink and does not go on moving, so each symbol
-    has an Adam of its own. A dense gradient touches every row.
+    A row of U or V that the window did not touch keeps its m and v, does not shrink and does not go on moving. So the
+    moments of a symbol are means over its own appearances, and as v starts at zero the first of them move its row by
+    more than alpha: after k of them by about alpha (1 - b1^k) / sqrt(1 - b2^k), 3.2 alpha at first, 6 alpha at ten,
+    then falling. Rare words learn from few appearances, and are not driven on in between. A dense gradient touches
+    every row, which is Adam as published.
 
     Sources: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization" (ICLR 2015); I. Loshchilov and
     F. Hutter, "Decoupled weight decay regularization" (ICLR 2019).
@@ -215,9 +218,9 @@ class Adam(Optimizer):
             as_rows(weight, like=weight),
             moments.first,
             moments.second,
-            moments.moved,
             rows.values,
             rows.ids if len(rows.ids) else None,
+            step=self.steps,
             alpha=alpha,
             betas=self.betas,
             epsilon=self.epsilon,
@@ -225,31 +228,31 @@ class Adam(Optimizer):
         )
 
     def state(self) -> dict[str, Tensor]:
-        """Return both moments and the counts of every weight."""
-        return {
+        """Return the number of updates, and both moments of every weight."""
+        moments = {
             f"{name}.{key}": value for name, moments in self.moments.items() for key, value in moments._asdict().items()
         }
+        return {"steps": torch.tensor(self.steps), **moments}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""
+        self.steps = int(state["steps"])
         for name, moments in self.moments.items():
             for key, value in moments._asdict().items():
                 value.copy_(state[f"{name}.{key}"])
 
 
 class Moments(NamedTuple):
-    """What Adam remembers of one weight: m and v, (N, M), and how often each of its N rows was moved."""
+    """What Adam remembers of one weight: m and v, (N, M)."""
 
     first: Tensor
     second: Tensor
-    moved: Tensor
 
     @classmethod
     def of(cls, weight: Tensor) -> Moments:
         """Return the moments of a weight that was never moved."""
         rows = as_rows(weight.detach(), like=weight)
-        counts = torch.zeros(len(rows), dtype=torch.long, device=weight.device)
-        return cls(torch.zeros_like(rows), torch.zeros_like(rows), counts)
+        return cls(torch.zeros_like(rows), torch.zeros_like(rows))
 
 
 def as_rows(tensor: Tensor, *, like: Tensor) -> Tensor:
