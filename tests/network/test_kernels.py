@@ -84,6 +84,19 @@ def test_shift_is_its_twin(seed: int, n: int, bf16: bool, copy: bool) -> None:
 
 @compiled
 @settings(deadline=None)
+@given(seed=st.integers(0, 10_000), width=st.integers(1, 40), shrinks=st.booleans())
+def test_move_rows_is_its_twin(seed: int, width: int, shrinks: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight, change = torch.randn(7, width, generator=generator), torch.randn(4, width, generator=generator)
+    rows, keep = torch.randperm(7, generator=generator)[:4], torch.rand(4, generator=generator) if shrinks else None
+    expected = weight.clone()
+    kernels.move_rows(weight, change, rows, keep=keep, rate=-0.3)
+    kernels.move_rows_slowly(expected, change, rows, keep=keep, rate=-0.3)
+    torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6)
+
+
+@compiled
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.integers(1, 40), whole=st.booleans())
 def test_adam_rows_are_their_twin(seed: int, width: int, whole: bool) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from elman.network.kernels import adam_rows, shift
+from elman.network.kernels import adam_rows, move_rows, shift
 from elman.network.parts import Factors, Rows, rows_of, take_parts
 
 
@@ -136,11 +136,10 @@ class SGD(Optimizer):
 
     def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
         """Move some rows; those others that have to shrink do so when they are next read."""
-        if name in self.late:
-            self._catch_up(name, rows.ids)
-        elif self.beta:
+        keep = self._owed(name, rows.ids).to(weight.dtype) if name in self.late else None
+        if keep is None and self.beta:
             weight.mul_(self.keep(weight))
-        weight.index_add_(0, rows.ids, rows.values, alpha=-alpha)
+        move_rows(weight, rows.values, rows.ids, keep=keep, rate=-alpha)
 
     def before_reading(self, name: str, symbols: Tensor) -> None:
         """Shrink the rows that are about to be read by what was put off."""
@@ -150,10 +149,17 @@ class SGD(Optimizer):
     @torch.no_grad()
     def _catch_up(self, name: str, symbols: Tensor) -> None:
         rows, shrunk_at = self.late[name]
-        owed = (self.steps - shrunk_at[symbols]).to(rows.device, torch.float64)
-        factor = torch.pow(1 - self.beta, owed).to(rows.dtype).unsqueeze(1)
-        rows[symbols] = rows[symbols] * factor  # a row that is named twice is written twice, with the same values
+        behind = symbols[shrunk_at[symbols] != self.steps]
+        if len(behind):
+            factor = self._owed(name, behind).to(rows.device, rows.dtype).unsqueeze(1)
+            rows[behind] = rows[behind] * factor  # a row that is named twice is written twice, with the same values
+
+    def _owed(self, name: str, symbols: Tensor) -> Tensor:
+        """Return what rows are to be multiplied by, (1 - beta)^n, and count them as done."""
+        _, shrunk_at = self.late[name]
+        owed = (self.steps - shrunk_at[symbols]).to(torch.float64)
         shrunk_at[symbols] = self.steps
+        return torch.pow(1 - self.beta, owed)
 
     def settle(self) -> None:
         """Shrink all rows by what was put off."""

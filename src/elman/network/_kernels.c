@@ -200,6 +200,24 @@ static PyObject *shift(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *move_rows(PyObject *self, PyObject *args) {
+    unsigned long long weight, change, rows, keep;
+    long long count, width;
+    float rate;
+    int threads;
+    if (!PyArg_ParseTuple(args, "KKKKLLfi", &weight, &change, &rows, &keep, &count, &width, &rate, &threads))
+        return NULL;
+    const int64_t *row = AT(const int64_t, rows);
+    const float *kept = AT(const float, keep);
+    Py_BEGIN_ALLOW_THREADS
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < count; i++)
+        shift_f32(AT(float, weight) + row[i] * width, AT(const float, change) + i * width, NULL, width,
+                  kept ? kept[i] : 1.0f, rate);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static PyObject *adam_rows(PyObject *self, PyObject *args) {
     unsigned long long weight, first, second, moved, gradient, rows;
     long long count, width;
@@ -357,6 +375,7 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
     {"shift", shift, METH_VARARGS, "weight <- keep * weight + rate * change, with a copy in bf16."},
+    {"move_rows", move_rows, METH_VARARGS, "The same for some rows, each with a `keep` of its own."},
     {"adam_rows", adam_rows, METH_VARARGS, "Adam for the rows that a gradient names."},
 #if defined(__GNUC__)
     {"class_softmax", class_softmax, METH_VARARGS, "The softmax within the class of each row's target, and its errors."},

@@ -259,6 +259,35 @@ def shift_slowly(
         copy.copy_(weight)
 
 
+def move_rows(weight: Tensor, change: Tensor, rows: Tensor, *, keep: Tensor | None = None, rate: float = 1.0) -> None:
+    """Move some rows of a weight: weight[rows[i]] <- keep[i] * weight[rows[i]] + rate * change[i].
+
+    `weight` is (N, M), `change` (K, M), `rows`, (K,), int64, names each row once at most, `keep` is (K,).
+    """
+    tensors = [t for t in (weight, change, keep) if t is not None]
+    plain = all(t.is_contiguous() and t.dtype is torch.float32 for t in tensors)
+    if not (_fits(*tensors) and plain and rows.is_contiguous()):
+        move_rows_slowly(weight, change, rows, keep=keep, rate=rate)
+        return
+    _compiled.move_rows(
+        *(t.data_ptr() for t in (weight, change, rows)),
+        _address(keep),
+        len(rows),
+        weight.shape[1],
+        rate,
+        torch.get_num_threads(),
+    )
+
+
+def move_rows_slowly(
+    weight: Tensor, change: Tensor, rows: Tensor, *, keep: Tensor | None = None, rate: float = 1.0
+) -> None:
+    """Do what `move_rows` does, one operation after the other."""
+    if keep is not None:
+        weight[rows] = weight[rows] * keep.unsqueeze(1)
+    weight.index_add_(0, rows, change, alpha=rate)
+
+
 def adam_rows(
     weight: Tensor,
     first: Tensor,
