@@ -137,6 +137,24 @@ def test_evaluate_prints_srilms_lines(elman: Elman, texts: Texts, model: Path) -
     assert values["perplexity"] == pytest.approx(10 ** (-values["logprob10"] / 120))
 
 
+def test_evaluate_says_what_a_storage_of_v_costs(elman: Elman, texts: Texts, model: Path) -> None:
+    result = elman("evaluate", model, texts.valid, "--weights", "int8", "--precision", "fp32")
+    assert result.code == 0 and re.search(
+        r"V stored in int8: ppl= [\d.]+, in full: ppl= [\d.]+ \([+-][\d.]+ %\)", result.out
+    )
+    values = json.loads(elman("evaluate", model, texts.valid, "--weights", "int8", "--json").out)
+    full = json.loads(elman("evaluate", model, texts.valid, "--json").out)
+    assert (values["weights"], values["full_perplexity"]) == ("int8", full["perplexity"])
+    assert (full["weights"], full["precision"], full["full_perplexity"]) == ("fp32", "fp32", None)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "score"])
+def test_precision_is_chosen_or_refused(command: str, elman: Elman, texts: Texts, model: Path) -> None:
+    assert elman(command, model, texts.valid, "--precision", "auto").code == 0
+    wrong = elman(command, model, texts.valid, "--precision", "bf61")
+    assert wrong.code == 2 and "did you mean bf16?" in wrong.err and "--precision" in wrong.sentence
+
+
 def test_evaluate_says_how_unseen_words_were_treated(
     elman: Elman, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from elman.errors import OutputError, UsageError, nearest
 from elman.learn.run import train_model
 from elman.network.folder import CONFIG, Model, load_model, save_card, save_config, save_weights
 from elman.network.model import State
+from elman.network.step import Stepper
 
 
 class LanguageModel:
@@ -103,16 +104,32 @@ class LanguageModel:
         >>> for word in "can you pick up milk at the".split():
         ...     state, log_probs = lm.step(state, word)      # doctest: +SKIP
         """
+        state, log_probs = self.model.network.step(state, self.symbol(token))
+        return state, log_probs[0]
+
+    def stepper(self, *, weights: str = "fp32") -> Stepper:
+        """Return the network ready to step, with its own V stored in full, in bf16 or in int8: see `Stepper`.
+
+        >>> stepper = lm.stepper(weights="int8")                         # doctest: +SKIP
+        >>> state = stepper.initial_state()                              # doctest: +SKIP
+        >>> state, log_probs = stepper.step(state, lm.symbol("milk"))    # doctest: +SKIP
+        """
+        return Stepper(self.model.network, weights=weights)
+
+    def symbol(self, token: str | int) -> Tensor:
+        """Return a symbol as `step` and a `stepper` read it, (1,); a word that is not known is <unk>.
+
+        Raises
+        ------
+        UsageError
+            for a symbol that is not in the dictionary, where there is no <unk>.
+        """
         tokenizer = self.model.tokenizer
         symbol = tokenizer.id(token) if isinstance(token, str) else token
         if symbol is None:
             symbol = tokenizer.unk_id
         if symbol is None or not 0 <= symbol < tokenizer.size:
             raise UsageError(f"there is no symbol {token!r} in the dictionary of {tokenizer.size} symbols")
-        state, log_probs = self.model.network.step(state, self._symbol(symbol))
-        return state, log_probs[0]
-
-    def _symbol(self, symbol: int) -> Tensor:
         return torch.tensor([symbol], device=next(self.model.network.parameters()).device)
 
     def tokens(self) -> Iterator[str]:

@@ -11,18 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from elman.apply.evaluate import check_oov
+from elman.apply.evaluate import PRODUCTS, check_oov, chosen_precision
 from elman.errors import UsageError
 from elman.learn.measure import WINDOW
 from elman.learn.steps import known_symbols
 from elman.network.folder import Model
-from elman.network.model import State
+from elman.network.scoring import Scorer
 from elman.text.batches import Batch
 from elman.text.reading import TextSource
 
 LINES = 64
-"""Lines side by side where each starts from s(0)."""
+"""Lines side by side where each starts from s(0), and how many are taken before the first answer."""
+
+MOST_LINES = 4096
+"""Lines that are taken at a time, at the most."""
+
+Values = NDArray[np.float64]
 
 BASES = {"e": 1.0, "2": math.log(2), "10": math.log(10)}
 
@@ -56,11 +62,18 @@ class LineScore:
 
 
 def score(
-    model: Model, lines: Iterable[str], *, regime: str = "sentences", oov: str = "skip", base: str = "e"
+    model: Model,
+    lines: Iterable[str],
+    *,
+    regime: str = "sentences",
+    oov: str = "skip",
+    base: str = "e",
+    precision: str = "fp32",
 ) -> Iterator[LineScore]:
     """Yield the score of each line, in order.
 
     A blank line is scored where it is a sentence, by models of characters and bytes; it is 0, of no tokens, elsewhere.
+    Lines are taken some at a time, more and more: those of nearly the same length are scored side by side.
 
     Parameters
     ----------
@@ -70,17 +83,20 @@ def score(
         "skip" leaves words that training never saw out of the sum; "unk" scores them as <unk>.
     base
         of the logarithm: "e", "2" or "10".
+    precision
+        of the products with V: "fp32", "bf16" or "auto" (see `apply.evaluate.evaluate`).
     """
     if base not in BASES:
         raise UsageError(f"base {base!r} cannot be", hint="choose e, 2 or 10")
     check_oov(model, oov)
-    together = LINES if regime == "sentences" else 1
-    state = model.network.initial_state(1)
-    remaining = iter(lines)
-    while batch := list(islice(remaining, together)):
-        before = model.network.initial_state(len(batch)) if regime == "sentences" else state
-        state, scores = _score_batch(model, batch, before, oov, base)
-        yield from scores
+    reader = _Reader(model, oov, PRODUCTS[chosen_precision(precision)])
+    remaining, count = iter(lines), LINES
+    while some := list(islice(remaining, count)):
+        symbols = [_symbols(model, line) for line in some]
+        found = reader.sentences(symbols) if regime == "sentences" else reader.running(symbols)
+        for line, ids, log_probs in zip(some, symbols, found, strict=True):
+            yield _line_score(model, line, ids, log_probs / BASES[base], oov)
+        count = min(2 * count, MOST_LINES)
 
 
 def lines_of(model: Model, source: TextSource) -> Iterator[str]:
@@ -90,41 +106,82 @@ def lines_of(model: Model, source: TextSource) -> Iterator[str]:
     return source.lines()
 
 
-def _score_batch(model: Model, lines: list[str], state: State, oov: str, base: str) -> tuple[State, list[LineScore]]:
+def _symbols(model: Model, line: str) -> Batch:
+    """Return the symbols of a line and its end; none where a blank line is no sentence."""
     tokenizer = model.tokenizer
-    ids = [[*tokenizer.encode(line), tokenizer.end_id] if _is_sentence(model, line) else [] for line in lines]
-    targets = np.full((max(map(len, ids)), len(ids)), tokenizer.end_id, dtype=np.int64)
-    for column, symbols in enumerate(ids):
-        targets[: len(symbols), column] = symbols
-    state, log_probs = _log_probs(model, state, targets)
-    values = log_probs / BASES[base]
-    return state, [
-        _line_score(model, line, symbols, values[: len(symbols), column], oov)
-        for column, (line, symbols) in enumerate(zip(lines, ids, strict=True))
-    ]
+    whole = tokenizer.blank_lines or bool(line.strip())
+    return np.array([*tokenizer.encode(line), tokenizer.end_id] if whole else [], dtype=np.int64)
 
 
-def _is_sentence(model: Model, line: str) -> bool:
-    return model.tokenizer.blank_lines or bool(line.strip())
+class _Reader:
+    """Scores lines of symbols, all of one length at a time or all as one text; what does not count becomes NaN."""
+
+    def __init__(self, model: Model, oov: str, product: torch.dtype | None) -> None:
+        self._tokenizer, self._oov = model.tokenizer, oov
+        self._scorer = Scorer(model.network, product=product)
+        self._network = model.network
+        self._device = next(model.network.parameters()).device
+        self._state = model.network.initial_state(1)  # of running text
+
+    @torch.no_grad()
+    def running(self, lines: list[Batch]) -> list[Values]:
+        """Return the log-probabilities of each line's symbols, each line after the one before."""
+        targets = np.concatenate(lines)
+        inputs = np.concatenate([np.full(1, self._tokenizer.end_id), targets[:-1]])[: len(targets)]
+        log_probs = np.empty(len(targets))
+        for start in range(0, len(targets), self._scorer.block):
+            here = slice(start, start + self._scorer.block)
+            self._state, states = self._scorer.read(self._state, self._known(inputs[here]))
+            log_probs[here] = self._log_probs(states, targets[here])
+        return np.split(log_probs, np.cumsum([len(line) for line in lines])[:-1])
+
+    @torch.no_grad()
+    def sentences(self, lines: list[Batch]) -> list[Values]:
+        """Return the log-probabilities of each line's symbols, each line from s(0)."""
+        found: list[Values] = [np.empty(0)] * len(lines)
+        by_length = sorted((i for i in range(len(lines)) if len(lines[i])), key=lambda i: len(lines[i]))
+        for start in range(0, len(by_length), LINES):
+            together = by_length[start : start + LINES]
+            for place, log_probs in zip(together, self._side_by_side([lines[i] for i in together]), strict=True):
+                found[place] = log_probs
+        return found
+
+    def _side_by_side(self, lines: list[Batch]) -> list[Values]:
+        lengths = np.array([len(line) for line in lines])
+        targets = np.full((lengths.max(), len(lines)), self._tokenizer.end_id, dtype=np.int64)
+        for column, line in enumerate(lines):
+            targets[: len(line), column] = line
+        inputs = np.concatenate([np.full((1, len(lines)), self._tokenizer.end_id, dtype=np.int64), targets[:-1]])
+        log_probs = np.empty(targets.shape)
+        state = self._network.initial_state(len(lines))
+        for start in range(0, len(targets), WINDOW):
+            here = slice(start, start + WINDOW)
+            state, states = self._network.unroll(state, self._known(inputs[here]))
+            padding = np.arange(start, start + len(states))[:, None] >= lengths
+            rows = states.reshape(padding.size, -1)
+            log_probs[here] = self._log_probs(rows, targets[here].reshape(-1), ~padding.reshape(-1)).reshape(
+                padding.shape
+            )
+        return [log_probs[: len(line), column] for column, line in enumerate(lines)]
+
+    def _log_probs(self, states: Tensor, targets: Batch, keep: NDArray[np.bool_] | None = None) -> Values:
+        """Return log y[target], (N,), for states (N, H): of those to keep and, unless asked for, not of the unseen."""
+        keep = np.ones(len(targets), dtype=bool) if keep is None else keep
+        if self._oov == "skip":
+            keep = keep & (targets < self._tokenizer.size)
+        log_probs = np.full(len(targets), np.nan)
+        rows = states if keep.all() else states[torch.from_numpy(keep).to(self._device)]
+        log_probs[keep] = self._scorer.log_probs(rows, self._known(targets[keep])).double().cpu().numpy()
+        return log_probs
+
+    def _known(self, symbols: Batch) -> Tensor:
+        return known_symbols(symbols, self._tokenizer).to(self._device)
 
 
-def _log_probs(model: Model, state: State, targets: Batch) -> tuple[State, NDArray[np.float64]]:
-    """Return the state after lines side by side, (T, B), and their log-probabilities, in windows that bound memory."""
-    device = next(model.network.parameters()).device
-    inputs = np.concatenate([np.full((1, targets.shape[1]), model.tokenizer.end_id, dtype=np.int64), targets[:-1]])
-    log_probs = np.empty(targets.shape)
-    for start in range(0, len(targets), WINDOW):
-        here = slice(start, start + WINDOW)
-        symbols, following = (known_symbols(part[here], model.tokenizer).to(device) for part in (inputs, targets))
-        state, values = model.network.target_log_probs(state, symbols, following)
-        log_probs[here] = values.double().cpu().numpy()
-    return state, log_probs
-
-
-def _line_score(model: Model, line: str, symbols: list[int], values: NDArray[np.float64], oov: str) -> LineScore:
-    if not symbols:
+def _line_score(model: Model, line: str, symbols: Batch, values: Values, oov: str) -> LineScore:
+    if not len(symbols):
         return LineScore(line, 0.0, 0, [])
-    outside = [symbol == model.tokenizer.size for symbol in symbols]
+    outside = [bool(symbol == model.tokenizer.size) for symbol in symbols]
     pieces = [*model.tokenizer.pieces(line), model.tokenizer.end]
     tokens = [
         TokenScore(piece, None if out and oov == "skip" else float(value))

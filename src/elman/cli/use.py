@@ -27,6 +27,11 @@ Regime = Annotated[
     str | None,
     typer.Option(metavar="running|sentences", help="carry the state across sentences, or start each afresh"),
 ]
+Precision = Annotated[
+    str,
+    typer.Option(metavar="auto|fp32|bf16", help="of the products with V; bf16 is faster, auto takes it where it is"),
+]
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def evaluate(
@@ -37,6 +42,10 @@ def evaluate(
         int, typer.Option(min=1, help="running text: parallel streams; more than one is faster and approximate")
     ] = 1,
     oov: Oov = "skip",
+    precision: Precision = "fp32",
+    weights: Annotated[
+        str, typer.Option(metavar="fp32|bf16|int8", help="how V is stored; says what that costs in perplexity")
+    ] = "fp32",
     threads: Threads = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -44,10 +53,12 @@ def evaluate(
     """Say how good a model is on a text: perplexity as SRILM counts it, bits per character, words a second."""
     choose("regime", regime, ("running", "sentences"))
     choose("oov", oov, ("skip", "unk"))
+    choose("precision", precision, PRECISIONS)
+    choose("weights", weights, ("fp32", "bf16", "int8"))
     loaded = load(model, device, threads)
     from elman.apply.evaluate import evaluate as run
 
-    result = run(loaded, text, regime=regime, batch=batch, oov=oov)
+    result = run(loaded, text, regime=regime, batch=batch, oov=oov, precision=precision, weights=weights)
     if as_json:
         print_json(result.as_dict())
         return
@@ -60,6 +71,12 @@ def evaluate(
     if result.unit != "word":
         line += f", perplexity per {result.unit} {result.token_perplexity:.4f}"
     print(line)
+    if result.full_perplexity is not None:
+        cost = 100 * (result.perplexity / result.full_perplexity - 1)
+        print(
+            f"V stored in {result.weights}: ppl= {result.perplexity:.6g}, in full: ppl= {result.full_perplexity:.6g} "
+            f"({cost:+.3f} %)"
+        )
     if result.oovs:
         done = "left out" if result.oov == "skip" else "scored as <unk>"
         what = "words" if result.unit == "word" else "symbols"
@@ -177,6 +194,7 @@ def score(
     base: Annotated[str, typer.Option(metavar="e|2|10", help="of the logarithm")] = "e",
     regime: Regime = "sentences",
     oov: Oov = "skip",
+    precision: Precision = "fp32",
     threads: Threads = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -185,6 +203,7 @@ def score(
     choose("base", base, ("e", "2", "10"))
     choose("regime", regime, ("running", "sentences"))
     choose("oov", oov, ("skip", "unk"))
+    choose("precision", precision, PRECISIONS)
     loaded = load(model, device, threads)
     from elman.apply.score import lines_of
     from elman.apply.score import score as run
@@ -192,7 +211,7 @@ def score(
 
     left_out = 0
     lines = lines_of(loaded, TextSource(text))
-    for result in run(loaded, lines, regime=regime or "sentences", oov=oov, base=base):
+    for result in run(loaded, lines, regime=regime or "sentences", oov=oov, base=base, precision=precision):
         left_out += result.oovs
         if as_json:
             print_json_line(result.as_dict(tokens=tokens) | {"base": base})

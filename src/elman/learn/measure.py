@@ -7,17 +7,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from elman.errors import Interrupted
 from elman.learn.steps import known_symbols
 from elman.network.model import RecurrentNetwork, State
+from elman.network.scoring import Scorer
 from elman.text.batches import Batch, sentence_batches, windows
 from elman.text.corpus import Corpus
 from elman.text.symbols import Tokenizer
 
 WINDOW = 256
-"""Steps of a window in evaluation; no error goes back through it, so it only bounds memory."""
+"""Steps of a window where sentences or streams lie side by side; it only bounds memory, as no error goes back."""
+
+ROWS = 4096
+"""Symbols whose probabilities are asked for at once; in between, a run can be stopped."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ def measure(
     regime: str = "running",
     batch: int = 1,
     oov: str = "skip",
+    product: torch.dtype | None = None,
+    weights: str = "fp32",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Measure:
     """Return the log-probability of a corpus.
@@ -63,42 +71,50 @@ def measure(
         stream but the first begins without its history. Sentences: how many side by side, which changes nothing.
     oov
         "skip" leaves symbols outside the dictionary out; "unk" scores them as <unk>.
+    product, weights
+        the type of the products with V, and how V is stored: see `network.scoring.Scorer`.
     """
+    scorer = Scorer(network, product=product, weights=weights)
     total, symbols, zero_probs = 0.0, 0, 0
-    for log_probs in _windows(network, corpus, tokenizer, regime, batch, oov):
-        if should_stop():
-            raise Interrupted("stopped while a text was being scored")
-        zero = np.isneginf(log_probs)
-        total += float(log_probs[~zero].sum())
-        symbols += log_probs.size
-        zero_probs += int(zero.sum())
+    with torch.no_grad():
+        for states, targets in _windows(scorer, corpus, tokenizer, regime, batch, oov):
+            for rows, following in zip(torch.split(states, ROWS), torch.split(targets, ROWS), strict=True):
+                if should_stop():
+                    raise Interrupted("stopped while a text was being scored")
+                log_probs = scorer.log_probs(rows, following).double().cpu().numpy()
+                zero = np.isneginf(log_probs)
+                total += float(log_probs[~zero].sum())
+                symbols += log_probs.size
+                zero_probs += int(zero.sum())
     return Measure(total, symbols, zero_probs)
 
 
 def _windows(
-    network: RecurrentNetwork,
-    corpus: Corpus,
-    tokenizer: Tokenizer,
-    regime: str,
-    batch: int,
-    oov: str,
-) -> Iterator[NDArray[np.float64]]:
-    """Yield the log-probabilities (float64, 1-D) of the symbols that count, window by window."""
+    scorer: Scorer, corpus: Corpus, tokenizer: Tokenizer, regime: str, batch: int, oov: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield states, (N, H), and the symbols that came after them, (N,): of those that count, window by window."""
+    network = scorer.network
     device = next(network.parameters()).device
+    one_stream = regime != "sentences" and batch == 1
     state: State = ()
-    for inputs, targets, mask, fresh in _batches(network, corpus, tokenizer, regime, batch):
-        keep = mask & (targets < tokenizer.size) if oov == "skip" else mask
+    for inputs, targets, mask, fresh in _batches(scorer, corpus, tokenizer, regime, batch):
         state = fresh or state
-        state, log_probs = network.target_log_probs(
-            state, known_symbols(inputs, tokenizer).to(device), known_symbols(targets, tokenizer).to(device)
-        )
-        yield log_probs.double().cpu().numpy()[keep]
+        symbols = known_symbols(inputs, tokenizer).to(device)
+        if one_stream:
+            state, states = scorer.read(state, symbols.squeeze(1))
+        else:
+            state, states = network.unroll(state, symbols)
+        keep = torch.from_numpy(mask & (targets < tokenizer.size) if oov == "skip" else mask).to(device).view(-1)
+        following = known_symbols(targets, tokenizer).to(device).view(-1)
+        states = states.reshape(len(following), -1)
+        yield (states, following) if keep.all() else (states[keep], following[keep])
 
 
 def _batches(
-    network: RecurrentNetwork, corpus: Corpus, tokenizer: Tokenizer, regime: str, batch: int
+    scorer: Scorer, corpus: Corpus, tokenizer: Tokenizer, regime: str, batch: int
 ) -> Iterator[tuple[Batch, Batch, NDArray[np.bool_], State | None]]:
     """Yield inputs, targets and mask, (T, B), and the state to start from, or None to carry the last one on."""
+    network = scorer.network
     if regime == "sentences":
         for item in sentence_batches(corpus.ids, batch, tokenizer.end_id):
             fresh: State | None = network.initial_state(item.inputs.shape[1])
@@ -109,6 +125,7 @@ def _batches(
         return
     batch = max(1, min(batch, len(corpus.ids)))
     state: State | None = network.initial_state(batch)
-    for inputs, targets in windows(corpus.ids, batch, max(16, WINDOW // batch), tokenizer.end_id):
+    length = scorer.block if batch == 1 else max(16, WINDOW // batch)
+    for inputs, targets in windows(corpus.ids, batch, length, tokenizer.end_id):
         yield inputs, targets, np.ones(targets.shape, dtype=bool), state
         state = None

@@ -372,6 +372,8 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 }
 #endif
 
+#include "_step.h"
+
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
     {"shift", shift, METH_VARARGS, "weight <- keep * weight + rate * change, with a copy in bf16."},
@@ -380,6 +382,7 @@ static PyMethodDef methods[] = {
 #if defined(__GNUC__)
     {"class_softmax", class_softmax, METH_VARARGS, "The softmax within the class of each row's target, and its errors."},
 #endif
+    {"stored_log_probs", stored_log_probs, METH_VARARGS, "log y of a few states, from a V stored in bf16 or int8."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -358,3 +358,51 @@ def adam_rows_slowly(
     step = (alpha / (1 - betas[0] ** times)).to(weight.dtype)
     unbias = (1 / (1 - betas[1] ** times)).to(weight.dtype)
     weight[here] = keep * weight[here] - step * first[here] / ((second[here] * unbias).sqrt() + epsilon)
+
+
+LEAST_LIMIT = 1024  # a state in fewer steps than that is rounded as much as V is
+
+
+def stored_log_probs(
+    states: Tensor, rows: Tensor, scales: Tensor | None, offset: Tensor | None, *, threads: int = 1
+) -> Tensor:
+    """Return log y = log softmax( s V + c ), (B, D), for a few states and a V that is stored symbol by symbol.
+
+    Parameters
+    ----------
+    states
+        (B, H), float32. With int8 rows a state is read as integers of 16 bits, or of fewer where a sum of H products
+        would not fit in 32 otherwise (H > 516).
+    rows
+        V^T, (D, H): bf16, or int8 with `scales`.
+    scales
+        (D,), float32: what an int8 row is to be multiplied by.
+    offset
+        c, (D,), float32.
+    """
+    tensors = (states, rows, *(t for t in (scales, offset) if t is not None))
+    batch, width = states.shape
+    limit = min(32767, (2**31 - 1) // (127 * width))
+    plain = all(t.device.type == "cpu" and t.is_contiguous() for t in tensors) and states.dtype is torch.float32
+    if _compiled is None or not plain or (scales is not None and limit < LEAST_LIMIT):
+        return stored_log_probs_slowly(states, rows, scales, offset)
+    log_probs = torch.empty(batch, len(rows))
+    integers, steps = torch.empty(batch, width, dtype=torch.int16), torch.empty(batch)
+    _compiled.stored_log_probs(
+        *(_address(t) for t in (states, rows, scales, integers, steps, offset, log_probs)),
+        batch,
+        len(rows),
+        width,
+        limit,
+        threads,
+    )
+    return log_probs
+
+
+def stored_log_probs_slowly(
+    states: Tensor, rows: Tensor, scales: Tensor | None, offset: Tensor | None, *, threads: int = 1
+) -> Tensor:
+    """Do what `stored_log_probs` does, with V as floats again, and no state rounded."""
+    V = rows.to(states.dtype)
+    logits = states @ (V if scales is None else V * scales.unsqueeze(1)).t()
+    return torch.log_softmax(logits if offset is None else logits + offset, dim=-1)

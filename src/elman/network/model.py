@@ -134,14 +134,19 @@ class RecurrentNetwork(nn.Module):
     def step(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
         """Read one symbol a sequence, (B,); return the next state and log y, (B, D), without gradients."""
         with torch.no_grad():
-            drive = self.encoder(symbols)
-            after: list[Tensor] = []
-            for layer, before in enumerate(state):
-                if layer > 0:
-                    drive = drive @ self.between[layer - 1]
-                drive = self._cell(layer).step(before, drive)
-                after.append(drive)
-            return tuple(after), self.output.log_probs(drive, self.encoder.U)
+            after, above = self.advance(state, symbols)
+            return after, self.output.log_probs(above, self.encoder.U)
+
+    def advance(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
+        """Read one symbol a sequence, (B,); return the next state and what goes to the output, (B, H)."""
+        drive = self.encoder(symbols)
+        after: list[Tensor] = []
+        for layer, before in enumerate(state):
+            if layer > 0:
+                drive = drive @ self.between[layer - 1]
+            drive = self._cell(layer).step(before, drive)
+            after.append(drive)
+        return tuple(after), drive
 
     def loss(
         self,

@@ -1,0 +1,146 @@
+"""A network made ready to score texts: what is computed once is computed once, and what nobody asks for is not.
+
+`Scorer` is the fast path; `RecurrentNetwork.target_log_probs` over one stream is its slow twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from elman.errors import UsageError
+from elman.network.kernels import softmax_error
+from elman.network.model import RecurrentNetwork, State
+from elman.network.storage import stored
+
+LOGITS = 2_500_000
+"""Logits that are made at once: 5 MB in bf16, which stay in the cache until they are summed up."""
+
+STREAMS = 64
+"""Pieces of a running text that are read side by side, at the most."""
+
+SHORTEST = 128
+"""Symbols of such a piece, at the least, as long as the network forgets a state sooner."""
+
+STRIDE = 32
+"""Steps after which two readings of a piece are compared."""
+
+ROOM = 2**24
+"""Numbers that the states of a block of text may be: 64 MB."""
+
+OfStates = Callable[[Tensor, Tensor], Tensor]
+
+
+class Scorer:
+    """A network that scores texts: log y(t)[target] for many t at once.
+
+    Parameters
+    ----------
+    network
+        the network; it must not change while it scores.
+    product
+        the type that the products s V are made in (`torch.bfloat16` where the processor has it); by default that of
+        the weights. The recurrence is computed in the type of the weights in any case.
+    weights
+        how V is stored (see `storage.WEIGHTS`).
+
+    Raises
+    ------
+    UsageError
+        for a storage that the network's output layer does not have.
+    """
+
+    def __init__(self, network: RecurrentNetwork, *, product: torch.dtype | None = None, weights: str = "fp32") -> None:
+        self.network = network
+        self.log_probs = _of_states(network, product, weights)
+        """From states (N, H) and targets (N,) to log y[target], (N,)."""
+        self._shortest = SHORTEST
+
+    @property
+    def block(self) -> int:
+        """How many symbols of running text `read` should be given at once: as many as there is room for."""
+        return max(STRIDE, ROOM // self.network.settings.hidden)
+
+    @torch.no_grad()
+    def read(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
+        """Read a running text, (N,), from `state`, of batch 1; return the state after it and all states, (N, H).
+
+        The text is cut into pieces that are read side by side, all but the first from a wrong state. What a recurrent
+        net still knows of a state fades, so the pieces are then read again, now from the state that the piece before
+        them ended in, until both readings agree to rounding; from there on the first one stands. Where a piece ends
+        before that, the net remembers longer, and pieces are made longer, here and from then on; the last resort is
+        the one stream that the text is.
+        """
+        count = len(symbols)
+        while (streams := min(STREAMS, count // self._shortest)) > 1:
+            length = count // streams
+            done = self._read_pieces(state, symbols[: streams * length].view(streams, length).t())
+            if done is not None:
+                state, states = done
+                if streams * length < count:
+                    state, rest = self.network.unroll(state, symbols[streams * length :].unsqueeze(1))
+                    states = torch.cat([states, rest.squeeze(1)])
+                return state, states
+            self._shortest = 4 * length
+        state, hidden = self.network.unroll(state, symbols.unsqueeze(1))
+        return state, hidden.squeeze(1)
+
+    def _read_pieces(self, state: State, symbols: Tensor) -> tuple[State, Tensor] | None:
+        """Read pieces, (T, B), that follow one another; None where the second reading does not meet the first."""
+        length, streams = symbols.shape
+        strides = [slice(start, start + STRIDE) for start in range(0, length, STRIDE)]
+        hidden: Tensor | None = None
+        after, met = tuple(s.expand(streams, -1).contiguous() for s in state), []
+        for here in strides:
+            after, above = self.network.unroll(after, symbols[here])
+            if hidden is None:
+                hidden = above.new_empty(streams, length, above.shape[-1])
+            hidden[:, here] = above.transpose(0, 1)
+            met.append(after)
+        assert hidden is not None
+        ends = after
+        after = tuple(torch.cat([first, end[:-1]]) for first, end in zip(state, ends, strict=True))
+        for here, before in zip(strides, met, strict=True):
+            after, above = self.network.unroll(after, symbols[here])
+            hidden[:, here] = above.transpose(0, 1)
+            if all(_agree(a, b) for a, b in zip(after, before, strict=True)):
+                return tuple(end[-1:] for end in ends), hidden.view(streams * length, -1)
+        return None
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    """Return whether two states are the same to rounding; NaN agrees with nothing."""
+    limit = 8 * torch.finfo(one.dtype).eps
+    return torch.allclose(one, other, rtol=limit, atol=limit)
+
+
+def _of_states(network: RecurrentNetwork, product: torch.dtype | None, weights: str) -> OfStates:
+    output, U = network.output, network.encoder.U
+    if not output.one_product:  # classes, say, have a way of their own, in fp32
+        if weights != "fp32":
+            raise UsageError(f"output {network.settings.output} is not stored in {weights}", hint="leave it at fp32")
+        return lambda states, targets: output.target_log_probs(states, targets, U)
+    V = stored(output.matrix(U).detach(), weights)
+    matrix = V.to(product or V.dtype)
+    bias = None if output.bias is None else output.bias.detach()
+    rows = max(32, LOGITS // V.shape[1])
+    room = torch.empty(0, dtype=matrix.dtype, device=matrix.device)
+
+    @torch.no_grad()
+    def log_probs(states: Tensor, targets: Tensor) -> Tensor:
+        nonlocal room
+        if len(room) < min(
+            rows, len(states)
+        ):  # kept from call to call, for memory that is new costs as much as the sums
+            room = matrix.new_empty(min(rows, len(states)), matrix.shape[1])
+        found = [states.new_empty(0)]
+        for start in range(0, len(states), rows):
+            here = slice(start, start + rows)
+            logits = room[: len(states[here])]
+            torch.mm(states[here].to(matrix.dtype), matrix, out=logits)
+            found.append(softmax_error(logits, targets[here], offset=bias, want_error=False))
+        return torch.cat(found)
+
+    return log_probs
