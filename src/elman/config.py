@@ -98,6 +98,12 @@ class LearnSettings(Section):
         0.003, ge=0.0, lt=1.0, description="halve: the share by which validation has to improve in an epoch"
     )
     patience: int = Field(3, ge=1, description="epochs without a better validation before training stops early")
+    stop_at_perplexity: float | None = Field(
+        None, gt=1.0, le=HUGE, description="stop as soon as validation reaches this perplexity"
+    )
+    validate_every: int = Field(
+        200, ge=1, description="updates between two looks at validation, where stop_at_perplexity waits for one"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32", description="the numbers that products are made in; weights, updates and states stay fp32"
     )

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from elman.config import Settings, to_flat
 from elman.errors import Interrupted, OutputError, TrainingError
 from elman.files import write_text
@@ -141,6 +143,8 @@ class Trainer:
             progress.epoch_symbols += symbols
             progress.symbols += symbols
             self._after_update(alpha)
+            if self._reached_goal(alpha):
+                return
         self.steps.end()
         self._after_epoch(self.alpha(progress.update / planned))
 
@@ -181,6 +185,38 @@ class Trainer:
         if stop:
             raise self._interrupted()
 
+    def _reached_goal(self, alpha: float) -> bool:
+        """Look now and then, in the middle of an epoch, whether validation is where it was to be; if so, finish."""
+        progress, learn = self.progress, self.settings.learn
+        looks = learn.stop_at_perplexity is not None and progress.update % learn.validate_every == 0
+        if not looks or self.valid is None or progress.index == self.steps.per_epoch:
+            return False
+        self.steps.end()
+        validation = self._validate(self.valid)
+        self._tick()
+        self._log(
+            {
+                "update": progress.update,
+                "epoch": progress.epoch + 1,
+                "alpha": alpha,
+                "valid_loss": validation.entropy,
+                "valid_perplexity": validation.perplexity,
+                "symbols_per_second": round(progress.symbols_per_second, 1),
+                "seconds": round(progress.seconds, 3),
+            }
+        )
+        if not self._is_goal(validation):
+            return False
+        progress.best_entropy, progress.best_epoch = validation.entropy, progress.epoch + 1
+        progress.finished = True
+        save_weights(self.folder, self.network)
+        self.save()
+        return True
+
+    def _is_goal(self, validation: Measure) -> bool:
+        goal = self.settings.learn.stop_at_perplexity
+        return goal is not None and validation.perplexity <= goal
+
     def _after_epoch(self, alpha: float) -> None:
         progress = self.progress
         entry: dict[str, Any] = {
@@ -205,7 +241,7 @@ class Trainer:
                 save_weights(self.folder, self.network)
             elif self.schedule.restores_best:
                 self._load_best()
-            stop = self.schedule.after_epoch(entropy)
+            stop = self.schedule.after_epoch(entropy) or self._is_goal(validation)
         self._tick()
         entry |= {"symbols_per_second": round(progress.symbols_per_second, 1), "seconds": round(progress.seconds, 3)}
         self._log(entry)
@@ -225,6 +261,7 @@ class Trainer:
                 self.tokenizer,
                 regime=learn.regime,
                 batch=1 if learn.regime == "online" else min(learn.batch, 16),
+                product=torch.bfloat16 if learn.precision == "bf16" else None,
                 should_stop=self.should_stop,
             )
         except Interrupted as error:

@@ -219,22 +219,20 @@ static PyObject *move_rows(PyObject *self, PyObject *args) {
 }
 
 static PyObject *adam_rows(PyObject *self, PyObject *args) {
-    unsigned long long weight, first, second, moved, gradient, rows;
+    unsigned long long weight, first, second, gradient, rows;
     long long count, width;
-    float alpha, b1, b2, epsilon, keep;
+    float alpha, b1, b2, epsilon, keep, unbias;
     int threads;
-    if (!PyArg_ParseTuple(args, "KKKKKKLLfffffi", &weight, &first, &second, &moved, &gradient, &rows, &count, &width,
-                          &alpha, &b1, &b2, &epsilon, &keep, &threads))
+    if (!PyArg_ParseTuple(args, "KKKKKLLffffffi", &weight, &first, &second, &gradient, &rows, &count, &width, &alpha,
+                          &b1, &b2, &epsilon, &keep, &unbias, &threads))
         return NULL;
     const int64_t *row = AT(const int64_t, rows);
-    int64_t *times = AT(int64_t, moved);
     Py_BEGIN_ALLOW_THREADS
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
     for (int64_t i = 0; i < count; i++) {
-        int64_t at = row ? row[i] : i, n = ++times[at];
-        float step = (float)(alpha / (1.0 - pow(b1, (double)n))), unbias = (float)(1.0 / (1.0 - pow(b2, (double)n)));
-        adam_row(AT(float, weight) + at * width, AT(float, first) + at * width, AT(float, second) + at * width,
-                 AT(const float, gradient) + i * width, width, keep, step, b1, b2, epsilon, unbias);
+        int64_t at = (row ? row[i] : i) * width;
+        adam_row(AT(float, weight) + at, AT(float, first) + at, AT(float, second) + at,
+                 AT(const float, gradient) + i * width, width, keep, alpha, b1, b2, epsilon, unbias);
     }
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;

@@ -292,10 +292,10 @@ def adam_rows(
     weight: Tensor,
     first: Tensor,
     second: Tensor,
-    moved: Tensor,
     gradient: Tensor,
     rows: Tensor | None,
     *,
+    step: int,
     alpha: float,
     betas: tuple[float, float],
     epsilon: float,
@@ -307,12 +307,12 @@ def adam_rows(
     ----------
     weight, first, second
         (N, M): the weight, and its first and second moment.
-    moved
-        (N,), int64: how often each row was moved before; counted on.
     gradient
         (K, M), of the rows that `rows` names.
     rows
         (K,), int64, each row once at most; None for all of them, in order.
+    step
+        n, the number of this update, from 1.
     keep
         what is left of a row before it is moved, 1 - beta.
     """
@@ -320,18 +320,19 @@ def adam_rows(
     plain = all(t.is_contiguous() and t.dtype is torch.float32 for t in tensors)
     if not (_fits(*tensors) and plain and (rows is None or rows.is_contiguous())):
         adam_rows_slowly(
-            weight, first, second, moved, gradient, rows, alpha=alpha, betas=betas, epsilon=epsilon, keep=keep
+            weight, first, second, gradient, rows, step=step, alpha=alpha, betas=betas, epsilon=epsilon, keep=keep
         )
         return
     _compiled.adam_rows(
-        *(t.data_ptr() for t in (weight, first, second, moved, gradient)),
+        *(t.data_ptr() for t in (weight, first, second, gradient)),
         _address(rows),
         len(gradient),
         weight.shape[1],
-        alpha,
+        alpha / (1 - betas[0] ** step),
         *betas,
         epsilon,
         keep,
+        1 / (1 - betas[1] ** step),
         torch.get_num_threads(),
     )
 
@@ -340,10 +341,10 @@ def adam_rows_slowly(
     weight: Tensor,
     first: Tensor,
     second: Tensor,
-    moved: Tensor,
     gradient: Tensor,
     rows: Tensor | None,
     *,
+    step: int,
     alpha: float,
     betas: tuple[float, float],
     epsilon: float,
@@ -351,13 +352,11 @@ def adam_rows_slowly(
 ) -> None:
     """Do what `adam_rows` does, one operation after the other."""
     here = torch.arange(len(weight), device=weight.device) if rows is None else rows
-    moved[here] += 1
-    times = moved[here].to(torch.float64).unsqueeze(1)
     first[here] = betas[0] * first[here] + (1 - betas[0]) * gradient
     second[here] = betas[1] * second[here] + (1 - betas[1]) * gradient**2
-    step = (alpha / (1 - betas[0] ** times)).to(weight.dtype)
-    unbias = (1 / (1 - betas[1] ** times)).to(weight.dtype)
-    weight[here] = keep * weight[here] - step * first[here] / ((second[here] * unbias).sqrt() + epsilon)
+    change = first[here] / (1 - betas[0] ** step)
+    size = (second[here] / (1 - betas[1] ** step)).sqrt() + epsilon
+    weight[here] = keep * weight[here] - alpha * change / size
 
 
 LEAST_LIMIT = 1024  # a state in fewer steps than that is rounded as much as V is
