@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -29,6 +30,9 @@ STRIDE = 32
 
 ROOM = 2**24
 """Numbers that the states of a block of text may be: 64 MB."""
+
+LEAST_WORK = 2**24
+"""Multiplications of a step of the recurrence from which a second thread helps: H = 512, with 64 pieces."""
 
 OfStates = Callable[[Tensor, Tensor], Tensor]
 
@@ -76,38 +80,52 @@ class Scorer:
         count = len(symbols)
         while (streams := min(STREAMS, count // self._shortest)) > 1:
             length = count // streams
-            done = self._read_pieces(state, symbols[: streams * length].view(streams, length).t())
-            if done is not None:
-                state, states = done
+            states = self.network.encoder.U.new_empty(count, self.network.settings.hidden)
+            with _threads(streams * self.network.settings.hidden**2):
+                end = self._read_pieces(state, symbols[: streams * length].view(streams, length).t(), states)
+            if end is not None:
                 if streams * length < count:
-                    state, rest = self.network.unroll(state, symbols[streams * length :].unsqueeze(1))
-                    states = torch.cat([states, rest.squeeze(1)])
-                return state, states
+                    end, rest = self.network.unroll(end, symbols[streams * length :].unsqueeze(1))
+                    states[streams * length :] = rest.squeeze(1)
+                return end, states
             self._shortest = 4 * length
         state, hidden = self.network.unroll(state, symbols.unsqueeze(1))
         return state, hidden.squeeze(1)
 
-    def _read_pieces(self, state: State, symbols: Tensor) -> tuple[State, Tensor] | None:
-        """Read pieces, (T, B), that follow one another; None where the second reading does not meet the first."""
+    def _read_pieces(self, state: State, symbols: Tensor, states: Tensor) -> State | None:
+        """Read pieces, (T, B), that follow one another, into `states`, (B T or more, H); return the state at the end.
+
+        None where the second reading does not meet the first.
+        """
         length, streams = symbols.shape
         strides = [slice(start, start + STRIDE) for start in range(0, length, STRIDE)]
-        hidden: Tensor | None = None
+        pieces = states[: streams * length].view(streams, length, -1).transpose(0, 1)
         after, met = tuple(s.expand(streams, -1).contiguous() for s in state), []
         for here in strides:
-            after, above = self.network.unroll(after, symbols[here])
-            if hidden is None:
-                hidden = above.new_empty(streams, length, above.shape[-1])
-            hidden[:, here] = above.transpose(0, 1)
+            after, pieces[here] = self.network.unroll(after, symbols[here])
             met.append(after)
-        assert hidden is not None
         ends = after
         after = tuple(torch.cat([first, end[:-1]]) for first, end in zip(state, ends, strict=True))
         for here, before in zip(strides, met, strict=True):
-            after, above = self.network.unroll(after, symbols[here])
-            hidden[:, here] = above.transpose(0, 1)
+            after, pieces[here] = self.network.unroll(after, symbols[here])
             if all(_agree(a, b) for a, b in zip(after, before, strict=True)):
-                return tuple(end[-1:] for end in ends), hidden.view(streams * length, -1)
+                return tuple(end[-1:] for end in ends)
         return None
+
+
+@contextmanager
+def _threads(work: int) -> Iterator[None]:
+    """Multiply with one thread where a product of so many multiplications is too little for two.
+
+    Thousands of small products follow each other, and at the end of each the fastest thread waits for the slowest:
+    where other programs want the processor too, that can take a hundred times as long as the product.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if work < LEAST_WORK else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
