@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.network import kernels
+from elman.network.activations import ACTIVATIONS
 
 compiled = pytest.mark.skipif(not kernels.available(), reason="elman was installed without a C compiler")
 
@@ -138,3 +139,48 @@ def test_elman_runs_without_the_compiled_loops() -> None:
     environment = os.environ | {"ELMAN_KERNELS": "off"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(0.25)
+
+
+@compiled
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(1, 70_000),
+    spread=st.sampled_from([0.01, 1.0, 30.0]),
+    name=st.sampled_from(sorted(kernels.KINDS)),
+    bf16=st.booleans(),
+    last=st.booleans(),
+)
+def test_steps_of_the_recurrence_are_their_twins(
+    seed: int, n: int, spread: float, name: str, bf16: bool, last: bool
+) -> None:
+    drive, product, error = torch.randn(3, 1, n, generator=torch.Generator().manual_seed(seed)) * spread
+    product = product.to(torch.bfloat16 if bf16 else torch.float32)
+    activation, results = ACTIVATIONS[name], []
+    for forward, backward in (
+        (kernels.activate, kernels.send_back),
+        (kernels.activate_slowly, kernels.send_back_slowly),
+    ):
+        state, delta = torch.empty(2, 1, n)
+        copies = [torch.zeros(1, n, dtype=torch.bfloat16) if bf16 else None for _ in range(2)]
+        forward(drive, product, state, activation, copy=copies[0])
+        backward(error, None if last else product, state, delta, activation, copy=copies[1])
+        if bf16:
+            assert torch.equal(copies[0], state.to(torch.bfloat16))
+            assert torch.equal(copies[1], delta.to(torch.bfloat16))
+        results.append((state, delta))
+    for mine, twin in zip(*results, strict=True):
+        torch.testing.assert_close(mine, twin, rtol=1e-5, atol=2e-6 * max(1.0, spread))
+
+
+def test_every_activation_has_a_compiled_step() -> None:
+    assert set(kernels.KINDS) == set(ACTIVATIONS)
+
+
+@compiled
+@pytest.mark.parametrize("name", sorted(kernels.KINDS))
+def test_a_state_that_is_no_number_stays_one(name: str) -> None:
+    drive, product, state = torch.zeros(1, 40), torch.zeros(1, 40), torch.empty(1, 40)
+    drive[0, 3], product[0, 20] = float("nan"), float("nan")
+    kernels.activate(drive, product, state, ACTIVATIONS[name])
+    assert torch.isnan(state).nonzero()[:, 1].tolist() == [3, 20]

@@ -371,6 +371,7 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 #endif
 
 #include "_step.h"
+#include "_recurrence.h"
 
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
@@ -381,6 +382,8 @@ static PyMethodDef methods[] = {
     {"class_softmax", class_softmax, METH_VARARGS, "The softmax within the class of each row's target, and its errors."},
 #endif
     {"stored_log_probs", stored_log_probs, METH_VARARGS, "log y of a few states, from a V stored in bf16 or int8."},
+    {"activate", activate, METH_VARARGS, "state <- f( drive + product ), with a copy in bf16."},
+    {"send_back", send_back, METH_VARARGS, "delta <- ( error + product ) * slope, with a copy in bf16."},
     {NULL, NULL, 0, NULL},
 };
 

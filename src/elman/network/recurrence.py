@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from elman.network.activations import Activation
+from elman.network.kernels import activate, send_back
 
 
 class _Unroll(torch.autograd.Function):
@@ -22,6 +23,8 @@ class _Unroll(torch.autograd.Function):
     Backward, for t = T .. 1:   e_h(t) = ( e_s(t) + e_h(t+1) W^T ) * f'(t),   e_h(T+1) = 0
     and then, as one product:   dW = sum_t s(t-1)^T e_h(t)
     where e_s(t) is the error that arrives from above. (With gradients of a loss instead of errors, all signs flip.)
+
+    Nothing is allocated in the loops. States and errors are kept in fp32; for products in bf16 there is a copy of each.
     """
 
     @staticmethod
@@ -34,42 +37,47 @@ class _Unroll(torch.autograd.Function):
         product: torch.dtype,
     ) -> Tensor:
         length, batch, hidden = drive.shape
+        drive = drive.contiguous()
         states = drive.new_empty(length + 1, batch, hidden)
         states[0] = initial
         weights = W.to(product)
-        steps, drives = states.unbind(0), drive.unbind(0)
+        copies = states if product is drive.dtype else states.new_empty(states.shape, dtype=product)
+        copies[0] = states[0]
+        recurrent = drive.new_empty(batch, hidden, dtype=product)
+        steps, sources, drives = states.unbind(0), copies.unbind(0), drive.unbind(0)
         for t in range(length):
-            if product is drive.dtype:
-                torch.addmm(drives[t], steps[t], weights, out=steps[t + 1])
-            else:
-                torch.add(drives[t], torch.mm(steps[t].to(product), weights), out=steps[t + 1])
-            activation.in_place(steps[t + 1])
-        ctx.save_for_backward(states, weights)
+            torch.mm(sources[t], weights, out=recurrent)
+            activate(drives[t], recurrent, steps[t + 1], activation, copy=None if copies is states else sources[t + 1])
+        ctx.save_for_backward(states, copies, weights)
         ctx.activation = activation
         return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
-        states, weights = ctx.saved_tensors
+        states, copies, weights = ctx.saved_tensors
         length, batch, hidden = error.shape
-        slopes = ctx.activation.derivative(states[1:])
-        deltas = torch.empty_like(slopes)
-        back = weights.t()
-        steps, errors, slope = deltas.unbind(0), error.unbind(0), slopes.unbind(0)
-        torch.mul(errors[-1], slope[-1], out=steps[-1])
-        for t in range(length - 2, -1, -1):
-            if weights.dtype is error.dtype:
-                torch.addmm(errors[t], steps[t + 1], back, out=steps[t])
-            else:
-                torch.add(errors[t], torch.mm(steps[t + 1].to(weights.dtype), back), out=steps[t])
-            steps[t].mul_(slope[t])
+        error, back = error.contiguous(), weights.t()
+        deltas = torch.empty_like(error)
+        narrow = deltas if copies is states else torch.empty_like(error, dtype=weights.dtype)
+        recurrent = error.new_empty(batch, hidden, dtype=weights.dtype)
+        steps, sources, errors, outputs = deltas.unbind(0), narrow.unbind(0), error.unbind(0), states.unbind(0)
+        for t in range(length - 1, -1, -1):
+            if t < length - 1:
+                torch.mm(sources[t + 1], back, out=recurrent)
+            send_back(
+                errors[t],
+                recurrent if t < length - 1 else None,
+                outputs[t + 1],
+                steps[t],
+                ctx.activation,
+                copy=None if narrow is deltas else sources[t],
+            )
         d_initial = d_weights = None
         if ctx.needs_input_grad[1]:
-            d_initial = torch.mm(steps[0].to(weights.dtype), back).to(error.dtype)
+            d_initial = torch.mm(sources[0], back).to(error.dtype)
         if ctx.needs_input_grad[2]:
-            before = states[:-1].reshape(length * batch, hidden).to(weights.dtype)
-            after = deltas.reshape(length * batch, hidden).to(weights.dtype)
+            before, after = copies[:-1].reshape(length * batch, hidden), narrow.view(length * batch, hidden)
             d_weights = torch.mm(before.t(), after).to(error.dtype)
         return deltas, d_initial, d_weights, None, None
 
