@@ -55,7 +55,7 @@ class Optimizer:
             if isinstance(parts, Factors):
                 self.follow(weight, parts, rate)
             if isinstance(parts, Rows):
-                self.move_rows(name, weight.t(), parts, rate)  # V's rows are those of its transpose
+                self.move_rows(name, as_rows(weight, like=weight), parts, rate)
             if weight.grad is not None and weight.grad.is_sparse:
                 self.move_rows(name, weight, rows_of(weight.grad), rate)
             elif weight.grad is not None:
@@ -278,15 +278,14 @@ def clip_gradients(weights: Iterable[nn.Parameter], limit: float) -> float:
     """
     gradients = []
     for weight in weights:
+        if weight.grad is not None and weight.grad.is_sparse:
+            vars(weight)["parts"], weight.grad = rows_of(weight.grad), None
         parts = vars(weight).get("parts")
         if isinstance(parts, Factors):
             raise ValueError("the norm of a product is not known from its factors")
         if isinstance(parts, Rows):
             gradients.append(parts.values)
-        if weight.grad is not None and weight.grad.is_sparse:
-            weight.grad = weight.grad.coalesce()
-            gradients.append(weight.grad._values())
-        elif weight.grad is not None:
+        if weight.grad is not None:
             gradients.append(weight.grad)
     norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
     if norm > limit:

@@ -128,8 +128,11 @@ class RecurrentNetwork(nn.Module):
         rate = self.settings.dropout
         if generator is None or rate == 0.0:
             return states
-        kept = torch.empty_like(states).bernoulli_(1 - rate, generator=generator)
-        return states * kept.div_(1 - rate)
+        # One draw of 64 bits decides over four units: the rate is exact to 1/65536.
+        draws = torch.empty((states.numel() + 3) // 4, dtype=torch.int64, device=states.device)
+        bits = draws.random_(-(2**63), None, generator=generator).view(torch.int16)[: states.numel()]
+        kept = bits.view(states.shape) >= round(rate * 65536) - 32768
+        return states * kept.to(states.dtype).mul_(1 / (1 - rate))
 
     def step(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
         """Read one symbol a sequence, (B,); return the next state and log y, (B, D), without gradients."""
