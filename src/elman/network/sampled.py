@@ -18,6 +18,10 @@ from elman.network.parts import Rows
 from elman.network.softmax import FullSoftmax
 
 
+ROUND = 64
+NEVER = -1e30  # the offset of a column that stands for no symbol
+
+
 class _SampledLoss(torch.autograd.Function):
     """Softmax, cross-entropy and their gradient over the columns of V that are in the sample.
 
@@ -40,13 +44,17 @@ class _SampledLoss(torch.autograd.Function):
         weights: Tensor,
         product: torch.dtype,
     ) -> Tensor:
-        rows = V.t()[sample].to(product)
+        # Products are fastest, and their plans are made only once, where their sizes come in few and round numbers.
+        room = -(-len(sample) // ROUND) * ROUND
+        rows = V.new_zeros(room, V.shape[0], dtype=product)
+        rows[: len(sample)] = V.t()[sample]
+        offset = nn.functional.pad(offset, (0, room - len(sample)), value=NEVER)
         s = states.to(product)
         errors = torch.mm(s, rows.t())
         log_probs = softmax_error(errors, places, offset=offset, with_target=False, weights=weights)
         needs = ctx.needs_input_grad
         d_states = torch.mm(errors, rows).to(states.dtype) if needs[0] else None
-        ctx.rows = Rows(sample, torch.mm(errors.t(), s).to(V.dtype)) if needs[1] else None
+        ctx.rows = Rows(sample, torch.mm(errors.t(), s)[: len(sample)].to(V.dtype)) if needs[1] else None
         ctx.weight, ctx.d_states = V, d_states
         return -torch.dot(weights, log_probs)
 
