@@ -102,7 +102,7 @@ class LearnSettings(Section):
         None, gt=1.0, le=HUGE, description="stop as soon as validation reaches this perplexity"
     )
     validate_every: int = Field(
-        200, ge=1, description="updates between two looks at validation, where stop_at_perplexity waits for one"
+        150, ge=1, description="stop_at_perplexity: updates between two looks at the validation text"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32", description="the numbers that products are made in; weights, updates and states stay fp32"

@@ -29,6 +29,8 @@ REGIMES = {
     "sgd": ["alpha=0.5", "beta=1e-5", "tied=true", "bias=true"],
     "online": ["regime=online", "bptt=3", "bptt_block=4"],
     "class": ["output=class", "hidden=20", "alpha=0.5", "beta=1e-5"],
+    "sampled": ["output=sampled", "optimizer=adam", "alpha=0.02", "negatives=5", "full_from=0.7", "dropout=0.2"],
+    "following": ["alpha=0.5", "beta=1e-5", "output_block=2", "precision=bf16"],
     "adaptive": ["output=adaptive", "optimizer=adam", "alpha=0.02", "clip=1"],
 }
 
@@ -307,3 +309,27 @@ def test_a_run_can_end_in_the_middle_of_an_epoch(texts: tuple[Path, Path], tmp_p
     model = train_model(texts[0], tmp_path / "model", settings("running", "max_updates=10"), valid=texts[1])
     assert model.card["result"]["updates"] == 10
     assert model.card["result"]["valid_perplexity"] > 1
+
+
+def test_a_run_stops_as_soon_as_validation_is_where_it_was_to_be(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    goal = ["stop_at_perplexity=7", "validate_every=3", "epochs=50"]
+    train_model(texts[0], tmp_path / "a", settings("sampled", *goal), valid=texts[1])
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    reached = [entry["valid_perplexity"] <= 7 for entry in log if "valid_perplexity" in entry]
+    assert reached[-1] and not any(reached[:-1])
+    model = load_model(tmp_path / "a")
+    corpus = build_corpus(TextSource(texts[1]), model.tokenizer)
+    assert measure(model.network, corpus, model.tokenizer, batch=4).perplexity == pytest.approx(
+        log[-1]["valid_perplexity"], rel=1e-3
+    )
+    updates = iter(range(7))
+    with pytest.raises(Interrupted):
+        train_model(
+            texts[0],
+            tmp_path / "b",
+            settings("sampled", *goal),
+            valid=texts[1],
+            should_stop=lambda: next(updates, None) is None,
+        )
+    train_model(texts[0], tmp_path / "b", settings("sampled", *goal), valid=texts[1], resume=True)
+    assert same(tmp_path / "a", tmp_path / "b")

@@ -10,10 +10,11 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from elman.config import Settings, to_flat
@@ -46,12 +47,27 @@ class Progress:
     training_seconds: float = 0.0
     best_entropy: float | None = None
     best_epoch: int = 0
+    glance_gap: float = 0.0
     finished: bool = False
 
     @property
     def symbols_per_second(self) -> float:
         """Speed of training alone, without validation, over the whole run."""
         return self.symbols / max(self.training_seconds, 1e-9)
+
+
+GLANCE = 8192
+"""Symbols of the validation text that are read to see whether reading all of it pays."""
+
+
+def spread(corpus: Corpus, size: int, pieces: int = 16) -> Corpus:
+    """Return about `size` ids in pieces from all over a text, or all of a shorter one."""
+    ids: Any = corpus.ids
+    if len(ids) <= size:
+        return corpus
+    starts = np.linspace(0, len(ids) - size // pieces, pieces, dtype=np.int64)
+    some: Any = np.concatenate([ids[start : start + size // pieces] for start in starts])
+    return replace(corpus, ids=some)
 
 
 class Listener:
@@ -186,36 +202,37 @@ class Trainer:
             raise self._interrupted()
 
     def _reached_goal(self, alpha: float) -> bool:
-        """Look now and then, in the middle of an epoch, whether validation is where it was to be; if so, finish."""
+        """Look now and then, in the middle of an epoch, whether validation is where it was to be; if so, finish.
+
+        To look costs a glance at pieces of the validation text; all of it is read where that says that the goal is
+        reached, given how far it was from all of it the last time.
+        """
         progress, learn = self.progress, self.settings.learn
         looks = learn.stop_at_perplexity is not None and progress.update % learn.validate_every == 0
         if not looks or self.valid is None or progress.index == self.steps.per_epoch:
             return False
         self.steps.end()
-        validation = self._validate(self.valid)
+        glance = self._validate(spread(self.valid, GLANCE)).entropy
+        expected = glance + progress.glance_gap
+        entry = {"update": progress.update, "epoch": progress.epoch + 1, "alpha": alpha, "expected_loss": expected}
+        reached = False
+        if self._is_goal(expected):
+            entropy = self._validate(self.valid).entropy
+            progress.glance_gap = entropy - glance
+            entry |= {"valid_loss": entropy, "valid_perplexity": Measure(-entropy, 1).perplexity}
+            reached = self._is_goal(entropy)
         self._tick()
-        self._log(
-            {
-                "update": progress.update,
-                "epoch": progress.epoch + 1,
-                "alpha": alpha,
-                "valid_loss": validation.entropy,
-                "valid_perplexity": validation.perplexity,
-                "symbols_per_second": round(progress.symbols_per_second, 1),
-                "seconds": round(progress.seconds, 3),
-            }
-        )
-        if not self._is_goal(validation):
-            return False
-        progress.best_entropy, progress.best_epoch = validation.entropy, progress.epoch + 1
-        progress.finished = True
-        save_weights(self.folder, self.network)
-        self.save()
-        return True
+        self._log(entry | {"seconds": round(progress.seconds, 3)})
+        if reached:
+            progress.best_entropy, progress.best_epoch = entry["valid_loss"], progress.epoch + 1
+            progress.epoch, progress.index, progress.finished = progress.epoch + 1, 0, True
+            save_weights(self.folder, self.network)
+            self.save()
+        return reached
 
-    def _is_goal(self, validation: Measure) -> bool:
+    def _is_goal(self, entropy: float) -> bool:
         goal = self.settings.learn.stop_at_perplexity
-        return goal is not None and validation.perplexity <= goal
+        return goal is not None and entropy <= math.log(goal)
 
     def _after_epoch(self, alpha: float) -> None:
         progress = self.progress
@@ -241,7 +258,7 @@ class Trainer:
                 save_weights(self.folder, self.network)
             elif self.schedule.restores_best:
                 self._load_best()
-            stop = self.schedule.after_epoch(entropy) or self._is_goal(validation)
+            stop = self.schedule.after_epoch(entropy) or self._is_goal(entropy)
         self._tick()
         entry |= {"symbols_per_second": round(progress.symbols_per_second, 1), "seconds": round(progress.seconds, 3)}
         self._log(entry)

@@ -415,7 +415,7 @@ KINDS = {"sigmoid": 0, "tanh": 1, "relu": 2}
 def activate(
     drive: Tensor, product: Tensor, state: Tensor, activation: Activation, *, copy: Tensor | None = None
 ) -> None:
-    """Make one step of the recurrence: state <- f( drive + product ), and write its copy in bf16; (B, H) all of them."""
+    """Make one step of the recurrence: state <- f( drive + product ), and write its copy in bf16; all (B, H)."""
     kind = KINDS.get(activation.name)
     if kind is None or not _in_one_block(drive, product, state, copy):
         activate_slowly(drive, product, state, activation, copy=copy)

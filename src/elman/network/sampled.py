@@ -17,7 +17,6 @@ from elman.network.kernels import softmax_error
 from elman.network.parts import Rows
 from elman.network.softmax import FullSoftmax
 
-
 ROUND = 64
 NEVER = -1e30  # the offset of a column that stands for no symbol
 
