@@ -111,7 +111,7 @@ def test_layers_of_settings_overrule_each_other(elman: Elman, texts: Texts, tmp_
     tiny = ["--alpha", "0.2", "--epochs", "1", "--threads", "1", "--set", "max_updates=2", "--quiet"]
     assert elman("train", texts.train, "--out", tmp_path / "m", *arguments, *tiny).code == 0
     settings = json.loads((tmp_path / "m" / "card.json").read_text())["settings"]
-    wanted = {"beta": 1e-7, "hidden": 5, "activation": "relu", "layers": 3, "alpha": 0.2}  # weakest layer first
+    wanted = {"beta": 1e-5, "hidden": 5, "activation": "relu", "layers": 3, "alpha": 0.2}  # weakest layer first
     assert {key: settings[full_key(key)] for key in wanted} == wanted
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.network import kernels
+from elman.network import kernels, step_kernels
 from elman.network.activations import ACTIVATIONS
 
 compiled = pytest.mark.skipif(not kernels.available(), reason="elman was installed without a C compiler")
@@ -147,7 +147,7 @@ def test_elman_runs_without_the_compiled_loops() -> None:
     seed=st.integers(0, 10_000),
     n=st.integers(1, 70_000),
     spread=st.sampled_from([0.01, 1.0, 30.0]),
-    name=st.sampled_from(sorted(kernels.KINDS)),
+    name=st.sampled_from(sorted(step_kernels.KINDS)),
     bf16=st.booleans(),
     last=st.booleans(),
 )
@@ -158,8 +158,8 @@ def test_steps_of_the_recurrence_are_their_twins(
     product = product.to(torch.bfloat16 if bf16 else torch.float32)
     activation, results = ACTIVATIONS[name], []
     for forward, backward in (
-        (kernels.activate, kernels.send_back),
-        (kernels.activate_slowly, kernels.send_back_slowly),
+        (step_kernels.activate, step_kernels.send_back),
+        (step_kernels.activate_slowly, step_kernels.send_back_slowly),
     ):
         state, delta = torch.empty(2, 1, n)
         copies = [torch.zeros(1, n, dtype=torch.bfloat16) if bf16 else None for _ in range(2)]
@@ -174,13 +174,13 @@ def test_steps_of_the_recurrence_are_their_twins(
 
 
 def test_every_activation_has_a_compiled_step() -> None:
-    assert set(kernels.KINDS) == set(ACTIVATIONS)
+    assert set(step_kernels.KINDS) == set(ACTIVATIONS)
 
 
 @compiled
-@pytest.mark.parametrize("name", sorted(kernels.KINDS))
+@pytest.mark.parametrize("name", sorted(step_kernels.KINDS))
 def test_a_state_that_is_no_number_stays_one(name: str) -> None:
     drive, product, state = torch.zeros(1, 40), torch.zeros(1, 40), torch.empty(1, 40)
     drive[0, 3], product[0, 20] = float("nan"), float("nan")
-    kernels.activate(drive, product, state, ACTIVATIONS[name])
+    step_kernels.activate(drive, product, state, ACTIVATIONS[name])
     assert torch.isnan(state).nonzero()[:, 1].tolist() == [3, 20]

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from elman.network.activations import Activation
-
 COMPILED_TYPES = (torch.float32, torch.bfloat16)
 LANES = 16
 """The smallest H for which the softmax within a class is compiled: one step of its products."""
@@ -31,21 +29,22 @@ def _load() -> Any:  # noqa: ANN401 - a module that may not be there has no type
         return None
 
 
-_compiled: Any = _load()
+compiled: Any = _load()
 
 
 def available() -> bool:
     """Return whether the compiled loops are there."""
-    return _compiled is not None
+    return compiled is not None
 
 
 def _fits(*tensors: Tensor | None) -> bool:
-    return _compiled is not None and all(
+    return compiled is not None and all(
         t is None or (t.device.type == "cpu" and t.dtype in COMPILED_TYPES and t.stride(-1) == 1) for t in tensors
     )
 
 
-def _address(tensor: Tensor | None) -> int:
+def address(tensor: Tensor | None) -> int:
+    """Return where a tensor lies in memory; 0 for none."""
     return 0 if tensor is None else tensor.data_ptr()
 
 
@@ -88,16 +87,16 @@ def softmax_error(
         )
     rows, columns = logits.shape
     log_probs = torch.empty(rows)
-    _compiled.softmax_error(
+    compiled.softmax_error(
         logits.data_ptr(),
         logits.dtype is torch.bfloat16,
         rows,
         columns,
         logits.stride(0),
         targets.data_ptr(),
-        _address(offset),
+        address(offset),
         with_target,
-        _address(weights),
+        address(weights),
         log_probs.data_ptr(),
         want_error,
         torch.get_num_threads(),
@@ -184,14 +183,14 @@ def class_softmax(
     """
     tensors = (states, columns, weights, d_states, d_columns)
     plain = all(t is None or (t.is_contiguous() and t.dtype is torch.float32) for t in tensors)
-    if not (_fits(*tensors) and plain and states.shape[1] >= LANES and hasattr(_compiled, "class_softmax")):
+    if not (_fits(*tensors) and plain and states.shape[1] >= LANES and hasattr(compiled, "class_softmax")):
         return class_softmax_slowly(
             states, columns, targets, classes, weights=weights, d_states=d_states, d_columns=d_columns, places=places
         )
     log_probs = torch.empty(len(states))
-    _compiled.class_softmax(
+    compiled.class_softmax(
         *(t.data_ptr() for t in (states, columns, targets.contiguous(), *classes)),
-        *(_address(t) for t in (weights, d_states, d_columns, places, log_probs)),
+        *(address(t) for t in (weights, d_states, d_columns, places, log_probs)),
         len(classes.starts) - 1,
         states.shape[1],
         torch.get_num_threads(),
@@ -238,11 +237,11 @@ def shift(weight: Tensor, change: Tensor, *, keep: float = 1.0, rate: float = 1.
     if not (_fits(weight, change, copy) and same and weight.dtype is torch.float32):
         shift_slowly(weight, change, keep=keep, rate=rate, copy=copy)
         return
-    _compiled.shift(
+    compiled.shift(
         weight.data_ptr(),
         change.data_ptr(),
         change.dtype is torch.bfloat16,
-        _address(copy),
+        address(copy),
         weight.numel(),
         keep,
         rate,
@@ -271,9 +270,9 @@ def move_rows(weight: Tensor, change: Tensor, rows: Tensor, *, keep: Tensor | No
     if not (_fits(*tensors) and plain and rows.is_contiguous()):
         move_rows_slowly(weight, change, rows, keep=keep, rate=rate)
         return
-    _compiled.move_rows(
+    compiled.move_rows(
         *(t.data_ptr() for t in (weight, change, rows)),
-        _address(keep),
+        address(keep),
         len(rows),
         weight.shape[1],
         rate,
@@ -325,9 +324,9 @@ def adam_rows(
             weight, first, second, gradient, rows, step=step, alpha=alpha, betas=betas, epsilon=epsilon, keep=keep
         )
         return
-    _compiled.adam_rows(
+    compiled.adam_rows(
         *(t.data_ptr() for t in (weight, first, second, gradient)),
-        _address(rows),
+        address(rows),
         len(gradient),
         weight.shape[1],
         alpha / (1 - betas[0] ** step),
@@ -385,12 +384,12 @@ def stored_log_probs(
     batch, width = states.shape
     limit = min(32767, (2**31 - 1) // (127 * width))
     plain = all(t.device.type == "cpu" and t.is_contiguous() for t in tensors) and states.dtype is torch.float32
-    if _compiled is None or not plain or (scales is not None and limit < LEAST_LIMIT):
+    if compiled is None or not plain or (scales is not None and limit < LEAST_LIMIT):
         return stored_log_probs_slowly(states, rows, scales, offset)
     log_probs = torch.empty(batch, len(rows))
     integers, steps = torch.empty(batch, width, dtype=torch.int16), torch.empty(batch)
-    _compiled.stored_log_probs(
-        *(_address(t) for t in (states, rows, scales, integers, steps, offset, log_probs)),
+    compiled.stored_log_probs(
+        *(address(t) for t in (states, rows, scales, integers, steps, offset, log_probs)),
         batch,
         len(rows),
         width,
@@ -407,85 +406,3 @@ def stored_log_probs_slowly(
     V = rows.to(states.dtype)
     logits = states @ (V if scales is None else V * scales.unsqueeze(1)).t()
     return torch.log_softmax(logits if offset is None else logits + offset, dim=-1)
-
-
-KINDS = {"sigmoid": 0, "tanh": 1, "relu": 2}
-
-
-def activate(
-    drive: Tensor, product: Tensor, state: Tensor, activation: Activation, *, copy: Tensor | None = None
-) -> None:
-    """Make one step of the recurrence: state <- f( drive + product ), and write its copy in bf16; all (B, H)."""
-    kind = KINDS.get(activation.name)
-    if kind is None or not _in_one_block(drive, product, state, copy):
-        activate_slowly(drive, product, state, activation, copy=copy)
-        return
-    _compiled.activate(
-        drive.data_ptr(),
-        product.data_ptr(),
-        product.dtype is torch.bfloat16,
-        state.data_ptr(),
-        _address(copy),
-        state.numel(),
-        kind,
-        torch.get_num_threads(),
-    )
-
-
-def activate_slowly(
-    drive: Tensor, product: Tensor, state: Tensor, activation: Activation, *, copy: Tensor | None = None
-) -> None:
-    """Do what `activate` does, one operation after the other."""
-    activation.in_place(torch.add(drive, product, out=state))
-    if copy is not None:
-        copy.copy_(state)
-
-
-def send_back(
-    error: Tensor,
-    product: Tensor | None,
-    state: Tensor,
-    delta: Tensor,
-    activation: Activation,
-    *,
-    copy: Tensor | None = None,
-) -> None:
-    """Send an error one step back: delta <- ( error + product ) * f'(a), where f(a) = state; (B, H) all of them."""
-    kind = KINDS.get(activation.name)
-    if kind is None or not _in_one_block(error, product, state, delta, copy):
-        send_back_slowly(error, product, state, delta, activation, copy=copy)
-        return
-    _compiled.send_back(
-        error.data_ptr(),
-        _address(product),
-        product is not None and product.dtype is torch.bfloat16,
-        state.data_ptr(),
-        delta.data_ptr(),
-        _address(copy),
-        delta.numel(),
-        kind,
-        torch.get_num_threads(),
-    )
-
-
-def send_back_slowly(
-    error: Tensor,
-    product: Tensor | None,
-    state: Tensor,
-    delta: Tensor,
-    activation: Activation,
-    *,
-    copy: Tensor | None = None,
-) -> None:
-    """Do what `send_back` does, one operation after the other."""
-    total = error if product is None else error + product
-    torch.mul(total, activation.derivative(state), out=delta)
-    if copy is not None:
-        copy.copy_(delta)
-
-
-def _in_one_block(first: Tensor, *others: Tensor | None) -> bool:
-    """Return whether the compiled loops can run over these side by side; all but products and copies are float32."""
-    if _compiled is None or first.dtype is not torch.float32:
-        return False
-    return all(t is None or (t.is_contiguous() and t.device.type == "cpu") for t in (first, *others))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from elman.network.activations import Activation
-from elman.network.kernels import activate, send_back
+from elman.network.step_kernels import activate, send_back
 
 
 class _Unroll(torch.autograd.Function):
