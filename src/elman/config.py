@@ -47,7 +47,9 @@ class NetworkSettings(Section):
 
     encoder: str = Field("one-hot", description="how w(t) is encoded (table ENCODERS)")
     cell: str = Field("elman", description="the recurrent cell (table CELLS)")
-    output: str = Field("full", description="the output layer (table OUTPUTS)")
+    output: str = Field(
+        "full", description="the output layer (table OUTPUTS), or auto: full, or sampled for a large dictionary"
+    )
     hidden: int = Field(200, ge=1, le=1_000_000, description="hidden size H")
     layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one on top of the other")
     activation: str = Field("sigmoid", description="f, the activation of the hidden layer (table ACTIVATIONS)")

@@ -17,7 +17,7 @@ from elman.config import build, parse_pairs
 from elman.errors import Interrupted, OutputError, TextError, TrainingError, UsageError
 from elman.learn.checkpoint import CHECKPOINT, load_checkpoint
 from elman.learn.measure import measure
-from elman.learn.run import train_model
+from elman.learn.run import choose_output, resolve, train_model
 from elman.network.folder import load_model, load_tensors
 from elman.text.corpus import build_corpus
 from elman.text.reading import TextSource
@@ -123,7 +123,7 @@ KILLED = """
 import sys, os, time
 from pathlib import Path
 from elman.config import build, parse_pairs
-from elman.learn.run import train_model
+from elman.learn.run import choose_output, resolve, train_model
 from elman.learn.trainer import Listener
 
 class Slow(Listener):
@@ -333,3 +333,32 @@ def test_a_run_stops_as_soon_as_validation_is_where_it_was_to_be(texts: tuple[Pa
         )
     train_model(texts[0], tmp_path / "b", settings("sampled", *goal), valid=texts[1], resume=True)
     assert same(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "chosen"),
+    [
+        ([], 3000, "full"),
+        ([], 10_000, "sampled"),
+        (["tied=true"], 10_000, "full"),
+        (["negatives=100"], 3000, "sampled"),
+        (["output_block=1"], 10_000, "full"),
+    ],
+)
+def test_auto_chooses_an_output_layer(given: list[str], size: int, chosen: str) -> None:
+    resolved = resolve(build(parse_pairs(["output=auto", *given])))
+    assert choose_output(resolved, size).network.output == chosen
+
+
+def test_a_run_says_which_output_layer_it_chose(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    trained = train_model(texts[0], tmp_path / "a", settings("sgd", "output=auto", "epochs=1"), valid=texts[1])
+    assert trained.card["settings"]["network.output"] == "full"
+    again = train_model(
+        texts[0],
+        tmp_path / "a",
+        settings("sgd", "output=auto", "epochs=1"),
+        valid=texts[1],
+        resume=True,
+        given={"network.output": "auto"},
+    )
+    assert again.network.settings.output == "full"

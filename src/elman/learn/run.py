@@ -40,8 +40,17 @@ from elman.text.tokenizers import load_tokenizer, train_tokenizer
 FREE_TO_CHANGE = ("learn.checkpoint_every", "learn.log_every")
 """What may differ when a run is resumed: it changes no weight."""
 
-LEFT_TO_CHOOSE = (("learn.alpha", None), ("learn.threads", None), ("learn.precision", "auto"))
+LEFT_TO_CHOOSE = (
+    ("learn.alpha", None),
+    ("learn.threads", None),
+    ("learn.precision", "auto"),
+    ("network.output", "auto"),
+)
 """What `resolve` replaces by a choice of its own: no contradiction to what was chosen."""
+
+
+SAMPLE_PAYS = 4
+"""How many times the number of negatives a dictionary holds from which a sampled softmax is chosen."""
 
 
 def bf16_is_fast() -> bool:
@@ -63,7 +72,8 @@ def resolve(settings: Settings) -> Settings:
         for an optimiser, a schedule or a part of the network that no table knows, or a device that is not there.
     """
     learn = settings.learn
-    check_tables(settings.network)
+    chosen_later = {"output": "full"} if settings.network.output == "auto" else {}
+    check_tables(settings.network.model_copy(update=chosen_later))
     for key, name, table in (
         ("optimizer", learn.optimizer, set(OPTIMIZERS)),
         ("schedule", learn.schedule, set(SCHEDULES)),
@@ -83,6 +93,19 @@ def resolve(settings: Settings) -> Settings:
         "learn.precision": precision,
     }
     return build(to_flat(settings), chosen)
+
+
+def choose_output(settings: Settings, dictionary_size: int) -> Settings:
+    """Choose the output layer where that is left open: `sampled` for a dictionary that it is quicker with, else `full`.
+
+    The rule was measured (docs/performance.md): a sample pays where the dictionary is several times as large.
+    """
+    network, learn = settings.network, settings.learn
+    if network.output != "auto":
+        return settings
+    tied_down = network.bias or network.tied or learn.regime == "online" or learn.output_block is not None
+    small = dictionary_size < SAMPLE_PAYS * learn.negatives
+    return build(to_flat(settings), {"network.output": "full" if tied_down or small else "sampled"})
 
 
 def _processors() -> int:
@@ -137,6 +160,7 @@ def train_model(
         tokenizer = load_tokenizer(folder, read_json(folder / CONFIG)["text"])
     else:
         tokenizer = train_tokenizer(source, settings.text)
+        settings = choose_output(settings, tokenizer.size)
     corpus, validation = build_corpus(source, tokenizer), build_corpus(held_out, tokenizer)
     if _holds_only_unknown(corpus):
         raise TextError(

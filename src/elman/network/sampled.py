@@ -78,6 +78,7 @@ class SampledSoftmax(FullSoftmax):
     that the columns in use are read and moved as rows. Evaluation, prediction and everything else use all of V.
     """
 
+    refuses = ("bias", "tied")
     negatives = 1000
     power = 0.75
 
