@@ -14,7 +14,7 @@ import torch
 
 from elman.errors import TextError, UsageError, nearest
 from elman.learn.measure import measure
-from elman.learn.run import bf16_is_fast
+from elman.network.devices import bf16_is_fast
 from elman.network.folder import Model
 from elman.network.storage import check_weights
 from elman.text.corpus import build_corpus
@@ -105,7 +105,7 @@ def evaluate(
     tokenizer = model.tokenizer
     check_oov(model, oov)
     check_weights(weights)
-    precision = chosen_precision(precision)
+    precision = chosen_precision(model, precision)
     regime = regime or ("sentences" if model.regime == "sentences" else "running")
     source = TextSource(path)
     corpus = build_corpus(source, tokenizer)
@@ -160,10 +160,10 @@ def evaluate(
     )
 
 
-def chosen_precision(precision: str) -> str:
-    """Return "fp32" or "bf16" for a precision that may be "auto"; refuse any other."""
+def chosen_precision(model: Model, precision: str) -> str:
+    """Return "fp32" or "bf16" for a precision that may be "auto", as the model's device has it; refuse any other."""
     if precision == "auto":
-        return "bf16" if bf16_is_fast() else "fp32"
+        return "bf16" if bf16_is_fast(next(model.network.parameters()).device.type) else "fp32"
     if precision not in PRODUCTS:
         close = nearest(precision, ("auto", *PRODUCTS))
         raise UsageError(

@@ -89,7 +89,7 @@ def score(
     if base not in BASES:
         raise UsageError(f"base {base!r} cannot be", hint="choose e, 2 or 10")
     check_oov(model, oov)
-    reader = _Reader(model, oov, PRODUCTS[chosen_precision(precision)])
+    reader = _Reader(model, oov, PRODUCTS[chosen_precision(model, precision)])
     remaining, count = iter(lines), LINES
     while some := list(islice(remaining, count)):
         symbols = [_symbols(model, line) for line in some]

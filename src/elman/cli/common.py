@@ -50,11 +50,10 @@ def load(folder: str, device: str = "cpu", threads: int | None = None) -> Model:
     """Read a model folder and set the number of threads."""
     import torch
 
-    from elman.errors import UsageError
+    from elman.network.devices import check_device
     from elman.network.folder import load_model
 
-    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
-        raise UsageError(f"there is no device {device}", hint="leave --device at cpu")
+    check_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     return load_model(folder, device=device)

@@ -20,6 +20,7 @@ from elman.learn.measure import Measure
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.schedules import SCHEDULES
 from elman.learn.trainer import LOG, Listener, Progress, Trainer
+from elman.network.devices import bf16_is_fast, check_device
 from elman.network.folder import (
     CARD,
     CONFIG,
@@ -53,16 +54,6 @@ SAMPLE_PAYS = 4
 """How many times the number of negatives a dictionary holds from which a sampled softmax is chosen."""
 
 
-def bf16_is_fast() -> bool:
-    """Return whether this processor multiplies bf16 in hardware."""
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    flags = ""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        flags = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    return bool(supported and supported()) and ("avx512_bf16" in flags or "amx_bf16" in flags or "bf16" in flags)
-
-
 def resolve(settings: Settings) -> Settings:
     """Make every automatic choice, so that what is stored with a run says all: alpha, threads, precision.
 
@@ -82,11 +73,10 @@ def resolve(settings: Settings) -> Settings:
             close = nearest(name, table)
             known = f"known: {', '.join(sorted(table))}"
             raise UsageError(f"there is no {key} {name!r}", hint=f"did you mean {close}?" if close else known)
-    if learn.device != "cpu" and not torch.cuda.is_available():
-        raise UsageError(f"there is no device {learn.device}", hint="leave --device at cpu")
+    check_device(learn.device)
     precision = learn.precision
     if precision == "auto":
-        precision = "bf16" if bf16_is_fast() else "fp32"
+        precision = "bf16" if bf16_is_fast(learn.device) else "fp32"
     chosen: dict[str, Any] = {
         "learn.alpha": learn.alpha or OPTIMIZERS[learn.optimizer].default_alpha,
         "learn.threads": learn.threads or _processors(),
@@ -154,6 +144,7 @@ def train_model(
     going_on = resume and (folder / CHECKPOINT).exists()
     settings = _stored_settings(folder, given or {}) if going_on else resolve(settings)
     assert settings.learn.threads is not None, "settings are resolved"
+    check_device(settings.learn.device)  # of a resumed run, which may have begun elsewhere
     torch.set_num_threads(settings.learn.threads)
     source, held_out = _sources(train, valid)
     if going_on:
@@ -313,7 +304,7 @@ def _card(
     command: str,
     held_out: bool,
 ) -> dict[str, Any]:
-    entropy = progress.best_entropy
+    entropy, learn = progress.best_entropy, settings.learn
     return {
         "elman": __version__,
         "torch": torch.__version__,
@@ -337,6 +328,7 @@ def _card(
             "system": platform.system(),
             "processor": platform.machine(),
             "processors": _processors(),
+            **({} if learn.device == "cpu" else {"gpu": torch.cuda.get_device_name(learn.device)}),
             "python": platform.python_version(),
         },
     }

@@ -9,7 +9,7 @@ import torch
 
 from elman.apply.bench.plan import Plan, Tell
 from elman.apply.bench.timing import Speed, Work, probe, take_turns
-from elman.learn.run import bf16_is_fast
+from elman.network.devices import bf16_is_fast
 
 GIGA = 1e9
 KINDS = ("fp32", "bf16")

@@ -17,8 +17,8 @@ from elman.apply.bench.plan import PART_NAMES, Plan, Tell
 from elman.apply.bench.scoring import scoring
 from elman.apply.bench.timing import threads
 from elman.apply.bench.training import training
-from elman.learn.run import bf16_is_fast
 from elman.network import kernels
+from elman.network.devices import bf16_is_fast
 
 Part = Callable[[Plan, Tell], dict[str, Any]]
 
