@@ -13,6 +13,7 @@ from torch import Tensor
 
 from elman.errors import Interrupted
 from elman.learn.steps import known_symbols
+from elman.network.devices import on_device
 from elman.network.model import RecurrentNetwork, State
 from elman.network.scoring import Scorer
 from elman.text.batches import Batch, sentence_batches, windows
@@ -99,15 +100,19 @@ def _windows(
     state: State = ()
     for inputs, targets, mask, fresh in _batches(scorer, corpus, tokenizer, regime, batch):
         state = fresh or state
-        symbols = known_symbols(inputs, tokenizer).to(device)
+        symbols = on_device(known_symbols(inputs, tokenizer), device)
         if one_stream:
             state, states = scorer.read(state, symbols.squeeze(1))
         else:
             state, states = network.unroll(state, symbols)
-        keep = torch.from_numpy(mask & (targets < tokenizer.size) if oov == "skip" else mask).to(device).view(-1)
-        following = known_symbols(targets, tokenizer).to(device).view(-1)
+        counted = mask & (targets < tokenizer.size) if oov == "skip" else mask
+        following = on_device(known_symbols(targets, tokenizer), device).view(-1)
         states = states.reshape(len(following), -1)
-        yield (states, following) if keep.all() else (states[keep], following[keep])
+        if counted.all():
+            yield states, following
+        else:
+            keep = on_device(torch.from_numpy(np.flatnonzero(counted)), device)
+            yield states[keep], following[keep]
 
 
 def _batches(

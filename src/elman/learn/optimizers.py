@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from elman.network.devices import on_device
 from elman.network.kernels import adam_rows, move_rows, shift
 from elman.network.parts import Factors, Rows, rows_of, take_parts
 
@@ -149,7 +150,9 @@ class SGD(Optimizer):
     @torch.no_grad()
     def _catch_up(self, name: str, symbols: Tensor) -> None:
         rows, shrunk_at = self.late[name]
-        behind = symbols[shrunk_at[symbols] != self.steps]
+        symbols = on_device(symbols, rows.device)
+        # To pick them costs less than to shrink them all, but on a GPU, where it would have to be waited for.
+        behind = symbols if symbols.device.type != "cpu" else symbols[shrunk_at[symbols] != self.steps]
         if len(behind):
             factor = self._owed(name, behind).to(rows.device, rows.dtype).unsqueeze(1)
             rows[behind] = rows[behind] * factor  # a row that is named twice is written twice, with the same values
@@ -271,8 +274,10 @@ def as_rows(tensor: Tensor, *, like: Tensor) -> Tensor:
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
 
 
-def clip_gradients(weights: Iterable[nn.Parameter], limit: float) -> float:
-    """Scale all gradients down together so that their joint norm is at most `limit`; return the norm before.
+def clip_gradients(weights: Iterable[nn.Parameter], limit: float) -> Tensor:
+    """Scale all gradients down together so that their joint norm is at most `limit`; return the norm before, ().
+
+    On a GPU nobody waits for the norm.
 
     Source: R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks" (2013).
     """
@@ -287,8 +292,9 @@ def clip_gradients(weights: Iterable[nn.Parameter], limit: float) -> float:
             gradients.append(parts.values)
         if weight.grad is not None:
             gradients.append(weight.grad)
-    norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
-    if norm > limit:
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    if norm.device.type != "cpu" or float(norm) > limit:
+        factor = (limit / norm).clamp(max=1.0) if norm.device.type != "cpu" else limit / float(norm)
         for gradient in gradients:
-            gradient.mul_(limit / norm)
+            gradient.mul_(factor)
     return norm

@@ -20,6 +20,7 @@ from elman.learn.online import OnlineLearner
 from elman.learn.optimizers import Optimizer, clip_gradients
 from elman.network.cells import Elman
 from elman.network.classes import ClassSoftmax
+from elman.network.devices import on_device
 from elman.network.model import RecurrentNetwork, State
 from elman.network.outputs import OUTPUTS
 from elman.network.sampled import SampledSoftmax
@@ -51,8 +52,11 @@ class Steps(Protocol):
     def begin(self, epoch: int) -> None:
         """Start an epoch: the states go back to s(0); independent sentences get a new order."""
 
-    def update(self, index: int, alpha: float) -> tuple[float, int]:
-        """Make one update; return the loss (nats, summed) and the number of symbols that it was summed over."""
+    def update(self, index: int, alpha: float) -> tuple[float | Tensor, int]:
+        """Make one update; return the loss (nats, summed) and the number of symbols that it was summed over.
+
+        The loss may be a tensor, (), on a GPU that is still at work on it: to read it is to wait.
+        """
 
     def end(self) -> None:
         """Finish an epoch, so that the weights are what has been learnt."""
@@ -141,7 +145,7 @@ class WindowSteps:
         else:
             self.order = self.sentences.order(self.settings.seed, epoch)
 
-    def update(self, index: int, alpha: float) -> tuple[float, int]:
+    def update(self, index: int, alpha: float) -> tuple[float | Tensor, int]:
         """Unroll one window, send the errors back through it, move the weights."""
         if isinstance(self.network.output, SampledSoftmax):
             done = (self.epoch + index / self.per_epoch) / self.settings.epochs
@@ -154,10 +158,12 @@ class WindowSteps:
             batch = self.sentences[int(self.order[index])]
             inputs, targets = batch.inputs, batch.targets
             state, count = self.network.initial_state(inputs.shape[1]), int(batch.mask.sum())
-            weights = torch.from_numpy(batch.mask).to(self.device, torch.float32)
-        symbols = known_symbols(inputs, self.tokenizer).to(self.device)
+            weights = on_device(torch.from_numpy(batch.mask), self.device).to(torch.float32)
+        symbols = known_symbols(inputs, self.tokenizer)
+        if not self.sparse:
+            symbols = on_device(symbols, self.device)  # else the encoder does, once it knows which rows are in use
         self.optimizer.before_reading("encoder.U", symbols)
-        answers = known_symbols(targets, self.tokenizer).to(self.device)
+        answers = on_device(known_symbols(targets, self.tokenizer), self.device)
         if self.follower is None:
             state, loss = self.network.loss(
                 state,
@@ -182,7 +188,8 @@ class WindowSteps:
         self.optimizer.step(alpha)
         if self.running:
             self.carried = state
-        return float(loss.detach()) * inputs.shape[1], count
+        loss = loss.detach()
+        return (float(loss) if self.device.type == "cpu" else loss.double()) * inputs.shape[1], count
 
     def end(self) -> None:
         """Let the optimiser do what it put off."""

@@ -21,6 +21,7 @@ from elman.config import Settings, to_flat
 from elman.errors import Interrupted, OutputError, TrainingError
 from elman.files import write_text
 from elman.learn.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from elman.learn.losses import Losses
 from elman.learn.measure import Measure, measure
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.schedules import SCHEDULES
@@ -126,6 +127,7 @@ class Trainer:
                 rates={"U": learn.input_rate, "W": learn.recurrent_rate},
             )
             self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)
+        self._losses = Losses()
         self._resumed = False
         self._clock = time.perf_counter()
 
@@ -151,18 +153,26 @@ class Trainer:
         while progress.index < self.steps.per_epoch and progress.update < planned:
             alpha = self.alpha(progress.update / planned)
             loss, symbols = self.steps.update(progress.index, alpha)
-            if not math.isfinite(loss):
-                self._stop_at_nonsense(loss, alpha)
-            progress.index += 1
             progress.update += 1
-            progress.epoch_loss += loss
-            progress.epoch_symbols += symbols
+            self._losses.append(loss, symbols, progress.update, alpha)
+            if self._losses.due or not progress.epoch_symbols:  # without any there is nothing to show
+                self._count_losses()
+            progress.index += 1
             progress.symbols += symbols
             self._after_update(alpha)
             if self._reached_goal(alpha):
                 return
+        self._count_losses()
         self.steps.end()
         self._after_epoch(self.alpha(progress.update / planned))
+
+    def _count_losses(self) -> None:
+        """Add up the losses of the updates since the last time; stop at one that is no number."""
+        for loss, symbols, update, alpha in self._losses.take():
+            if not math.isfinite(loss):
+                self._stop_at_nonsense(loss, update, alpha)
+            self.progress.epoch_loss += loss
+            self.progress.epoch_symbols += symbols
 
     @property
     def planned_updates(self) -> int:
@@ -179,6 +189,8 @@ class Trainer:
 
     def _after_update(self, alpha: float) -> None:
         progress, learn = self.progress, self.settings.learn
+        if progress.update % learn.log_every == 0:
+            self._count_losses()
         progress.training_seconds += self._tick()
         entropy = progress.epoch_loss / progress.epoch_symbols
         per_second = progress.symbols_per_second
@@ -250,7 +262,7 @@ class Trainer:
             validation = self._validate(self.valid)
             entropy = validation.entropy
             if not math.isfinite(entropy):
-                self._stop_at_nonsense(entropy, alpha)
+                self._stop_at_nonsense(entropy, progress.update + 1, alpha)
             entry |= {"valid_loss": entropy, "valid_perplexity": validation.perplexity}
             entry["best"] = progress.best_entropy is None or entropy < progress.best_entropy
             if entry["best"]:
@@ -299,15 +311,14 @@ class Trainer:
             hint="the same command with --resume goes on from there",
         )
 
-    def _stop_at_nonsense(self, loss: float, alpha: float) -> None:
+    def _stop_at_nonsense(self, loss: float, update: int, alpha: float) -> None:
         kept = (
             f"the model of epoch {self.progress.best_epoch} is kept in {self.folder}"
             if self.progress.best_epoch
             else "no epoch was finished, so there is no model to keep"
         )
         raise TrainingError(
-            f"the loss became {loss} at update {self.progress.update + 1} (epoch {self.progress.epoch + 1}, alpha "
-            f"{alpha:g}); {kept}",
+            f"the loss became {loss} at update {update} (epoch {self.progress.epoch + 1}, alpha {alpha:g}); {kept}",
             hint="try a smaller --alpha, or --clip 1",
         )
 
@@ -319,6 +330,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint from which training goes on as if it had never stopped."""
+        self._count_losses()
         self._tick()
         groups = {"weights": self.network.state_dict(), "steps": self.steps.state()}
         facts = {

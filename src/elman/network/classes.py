@@ -94,7 +94,7 @@ class _ClassLoss(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             raise RuntimeError("this loss has handed out its gradient already: compute the loss again")
-        if scale.is_cuda or float(scale) != 1.0:
+        if scale.device.type != "cpu" or float(scale) != 1.0:
             gradients = tuple(g.mul_(scale) for g in gradients)
         d_states, d_C, values = gradients
         ctx.weight.parts = Rows(ctx.columns, values)

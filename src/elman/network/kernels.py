@@ -352,7 +352,7 @@ def adam_rows_slowly(
     keep: float,
 ) -> None:
     """Do what `adam_rows` does, one operation after the other."""
-    here = torch.arange(len(weight), device=weight.device) if rows is None else rows
+    here = slice(None) if rows is None else rows
     first[here] = betas[0] * first[here] + (1 - betas[0]) * gradient
     second[here] = betas[1] * second[here] + (1 - betas[1]) * gradient**2
     change = first[here] / (1 - betas[0] ** step)

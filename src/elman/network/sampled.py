@@ -63,7 +63,7 @@ class _SampledLoss(torch.autograd.Function):
         d_states, rows, ctx.d_states, ctx.rows = ctx.d_states, ctx.rows, None, None
         if d_states is None and rows is None:
             raise RuntimeError("this loss has handed out its gradient already: compute the loss again")
-        if scale.is_cuda or float(scale) != 1.0:
+        if scale.device.type != "cpu" or float(scale) != 1.0:
             d_states = None if d_states is None else d_states * scale
             rows = None if rows is None else Rows(rows.ids, rows.values * scale)
         if rows is not None:
@@ -91,17 +91,24 @@ class SampledSoftmax(FullSoftmax):
         self.frequencies = self.chances = self.cumulative = torch.zeros(0)
 
     def prepare(self, counts: Tensor) -> None:
-        """Hear how often each symbol comes in the training text, (D,), and begin to sample."""
-        counts = counts.to(torch.float64)
-        self.frequencies = counts / counts.sum()
-        chances = counts.pow(self.power)
-        self.chances = chances / chances.sum()
-        self.cumulative = self.chances.cumsum(0)
+        """Hear how often each symbol comes in the training text, (D,), and begin to sample.
+
+        Sums are made on the CPU, in the order of the symbols, so that every device draws from the same chances.
+        """
+        counts = counts.to("cpu", torch.float64)
+        weights = counts.pow(self.power)
+        chances, device = weights / weights.sum(), next(self.parameters()).device
+        self.frequencies = (counts / counts.sum()).to(device)
+        self.chances, self.cumulative = chances.to(device), chances.cumsum(0).to(device)
         self.sampling = self.V is not None and self.bias is None
 
     def draw(self, targets: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a sample: its symbols (M,), where each target is in it (N,), and log 1/p of each symbol (M,)."""
-        uniform = torch.rand(self.negatives, generator=generator, dtype=torch.float64)
+        """Return a sample: its symbols (M,), where each target is in it (N,), and log 1/p of each symbol (M,).
+
+        All of it is made where the targets are, and `generator` has to be there too; a GPU is waited for, as only it
+        knows M.
+        """
+        uniform = torch.rand(self.negatives, generator=generator, dtype=torch.float64, device=targets.device)
         drawn = torch.searchsorted(self.cumulative, uniform).clamp_(max=len(self.cumulative) - 1)
         sample, inverse = torch.unique(torch.cat((targets, drawn)), return_inverse=True)
         missed = self.negatives * torch.log1p(-self.chances[sample])
