@@ -158,5 +158,5 @@ def test_ranks_that_are_not_there_are_refused(folder: Path, rank: int) -> None:
 
 @pytest.mark.parametrize("setting", ["bias", "tied"])
 def test_what_it_knows_nothing_of_is_refused(setting: str) -> None:
-    with pytest.raises(UsageError, match=rf"network\.{setting}.*choose network\.output from full, sampled"):
+    with pytest.raises(UsageError, match=rf"network\.{setting}.*choose network\.output from full"):
         RecurrentNetwork(D, NetworkSettings(output="adaptive", **{setting: True}))

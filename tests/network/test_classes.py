@@ -182,7 +182,7 @@ def test_classes_that_are_not_there_are_refused(folder: Path, change: str) -> No
 
 @pytest.mark.parametrize("setting", ["bias", "tied"])
 def test_what_it_knows_nothing_of_is_refused(setting: str) -> None:
-    with pytest.raises(UsageError, match=rf"network\.{setting}.*choose network\.output from full, sampled"):
+    with pytest.raises(UsageError, match=rf"network\.{setting}.*choose network\.output from full"):
         RecurrentNetwork(D, NetworkSettings(output="class", **{setting: True}))
 
 
