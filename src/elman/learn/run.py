@@ -88,7 +88,7 @@ def resolve(settings: Settings) -> Settings:
 def choose_output(settings: Settings, dictionary_size: int) -> Settings:
     """Choose the output layer where that is left open: `sampled` for a dictionary that it is quicker with, else `full`.
 
-    The rule was measured (docs/performance.md): a sample pays where the dictionary is several times as large.
+    A sample of K symbols and the window's own costs about what a dictionary of twice K does, and learns a little less.
     """
     network, learn = settings.network, settings.learn
     if network.output != "auto":
