@@ -126,7 +126,7 @@ def test_a_model_trained_on_the_gpu_scores_alike_there_and_on_the_cpu(
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_tensors(folder / "model.safetensors")[0]
+    return load_tensors(folder / "model.safetensors")
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -64,7 +64,7 @@ def test_a_run_whose_losses_are_read_late_is_the_same_run(
         train_model(texts[0], tmp_path / name, SETTINGS, valid=texts[1])
         lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         logs.append([{k: v for k, v in line.items() if "second" not in k} for line in lines])
-        weights.append(load_tensors(tmp_path / name / "model.safetensors")[0])
+        weights.append(load_tensors(tmp_path / name / "model.safetensors"))
     assert logs[0] == logs[1]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

@@ -60,7 +60,7 @@ def settings(regime: str, *more: str):
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_tensors(folder / "model.safetensors")[0]
+    return load_tensors(folder / "model.safetensors")
 
 
 def same(first: Path, second: Path) -> bool:

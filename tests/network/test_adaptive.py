@@ -149,7 +149,7 @@ def test_ranks_are_saved_with_the_model(folder: Path) -> None:
 
 @pytest.mark.parametrize("rank", [-1, 1, 1000])
 def test_ranks_that_are_not_there_are_refused(folder: Path, rank: int) -> None:
-    tensors, _ = load_tensors(folder / "model.safetensors")
+    tensors = load_tensors(folder / "model.safetensors")
     tensors["output.rank"][tensors["output.rank"] == 0] = rank
     save_tensors(folder / "model.safetensors", tensors)
     with pytest.raises(ModelError, match="ranks of the output layer"):

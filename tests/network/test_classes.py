@@ -169,7 +169,7 @@ def test_classes_are_saved_with_the_model(folder: Path) -> None:
 
 @pytest.mark.parametrize("change", ["too large", "negative", "one is empty"])
 def test_classes_that_are_not_there_are_refused(folder: Path, change: str) -> None:
-    tensors, _ = load_tensors(folder / "model.safetensors")
+    tensors = load_tensors(folder / "model.safetensors")
     class_of = tensors["output.class_of"]
     if change == "one is empty":
         class_of[:] = 0

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from elman.errors import TrainingError
-from elman.network.folder import load_tensors, save_tensors
+from elman.network.folder import load_metadata, load_tensors, save_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 FORMAT_VERSION = 1
@@ -19,14 +19,17 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Named tensors (weights, moments, states, generator) and plain facts (settings, counters, digests)."""
+    """A checkpoint on disk: plain facts (settings, counters, digests), and where its tensors are.
 
-    tensors: dict[str, Tensor]
+    Weights are read by `folder.load_weights`, with the prefix "weights/".
+    """
+
+    path: Path
     facts: dict[str, Any]
 
-    def group(self, prefix: str) -> dict[str, Tensor]:
-        """Return the tensors whose name begins with `prefix/`, without it."""
-        return {k.removeprefix(f"{prefix}/"): v for k, v in self.tensors.items() if k.startswith(f"{prefix}/")}
+    def group(self, name: str) -> dict[str, Tensor]:
+        """Read the tensors of a group (moments, states, generator)."""
+        return load_tensors(self.path, prefix=f"{name}/")
 
 
 def save_checkpoint(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
@@ -38,7 +41,7 @@ def save_checkpoint(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], fa
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read the checkpoint of `folder`; raises `ModelError` if it is not whole, `TrainingError` if it is newer."""
-    tensors, metadata = load_tensors(folder / CHECKPOINT, "training run")
+    metadata = load_metadata(folder / CHECKPOINT, "training run")
     try:
         facts = json.loads(metadata["elman"])
         version = int(facts["format_version"])
@@ -49,4 +52,4 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise TrainingError(
             f"{folder / CHECKPOINT} was written by a newer elman", hint="install it: pip install -U elman"
         )
-    return Checkpoint(tensors, facts)
+    return Checkpoint(folder / CHECKPOINT, facts)

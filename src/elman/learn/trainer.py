@@ -26,7 +26,7 @@ from elman.learn.measure import Measure, measure
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.schedules import SCHEDULES
 from elman.learn.steps import OnlineSteps, Steps, WindowSteps
-from elman.network.folder import WEIGHTS, load_tensors, load_weights, save_weights
+from elman.network.folder import WEIGHTS, load_weights, save_weights
 from elman.network.model import RecurrentNetwork
 from elman.text.corpus import Corpus
 from elman.text.symbols import Tokenizer
@@ -129,6 +129,7 @@ class Trainer:
             self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)
         self._losses = Losses()
         self._resumed = False
+        self._best_at = -1  # the update after which the weights were those of model.safetensors
         self._clock = time.perf_counter()
 
     def run(self) -> Progress:
@@ -238,7 +239,7 @@ class Trainer:
         if reached:
             progress.best_entropy, progress.best_epoch = entry["valid_loss"], progress.epoch + 1
             progress.epoch, progress.index, progress.finished = progress.epoch + 1, 0, True
-            save_weights(self.folder, self.network)
+            self._save_best()
             self.save()
         return reached
 
@@ -257,7 +258,7 @@ class Trainer:
         }
         stop = False
         if self.valid is None:
-            save_weights(self.folder, self.network)
+            self._save_best()
         else:
             validation = self._validate(self.valid)
             entropy = validation.entropy
@@ -267,7 +268,7 @@ class Trainer:
             entry["best"] = progress.best_entropy is None or entropy < progress.best_entropy
             if entry["best"]:
                 progress.best_entropy, progress.best_epoch = entropy, progress.epoch + 1
-                save_weights(self.folder, self.network)
+                self._save_best()
             elif self.schedule.restores_best:
                 self._load_best()
             stop = self.schedule.after_epoch(entropy) or self._is_goal(entropy)
@@ -322,9 +323,14 @@ class Trainer:
             hint="try a smaller --alpha, or --clip 1",
         )
 
+    def _save_best(self) -> None:
+        save_weights(self.folder, self.network)
+        self._best_at = self.progress.update
+
     def _load_best(self) -> None:
-        if (self.folder / WEIGHTS).exists():
-            load_weights(self.network, load_tensors(self.folder / WEIGHTS)[0], self.folder)
+        if self._best_at != self.progress.update and (self.folder / WEIGHTS).exists():
+            load_weights(self.network, self.folder / WEIGHTS)
+        self._best_at = self.progress.update
 
     # What a checkpoint holds
 
@@ -354,7 +360,7 @@ class Trainer:
         self._resumed = True
 
     def _take(self, checkpoint: Checkpoint) -> None:
-        load_weights(self.network, checkpoint.group("weights"), self.folder)
+        load_weights(self.network, checkpoint.path, prefix="weights/")
         self.progress = Progress(**checkpoint.facts["progress"])
         for name, value in checkpoint.facts["schedule"].items():
             setattr(self.schedule, name, value)

@@ -9,7 +9,8 @@ card.json          how it was trained, on what, what it scored
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -52,16 +53,33 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
             raise OutputError(f"{path} cannot be written: {error}", hint=hint) from error
 
 
-def load_tensors(path: Path, what: str = "model") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file: its tensors and its metadata. Raises `ModelError` if it is not whole."""
+@contextmanager
+def _opened(path: Path, what: str = "model") -> Iterator[Any]:
+    """Open a safetensors file; raises `ModelError` if it is not there, or not whole."""
     try:
         with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+            yield stream
     except FileNotFoundError as error:
         raise ModelError(f"{path.parent} has no {path.name}", hint=f"is this the folder of a {what}?") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError) as error:
         hint = "the file is cut short, or no safetensors file at all; copy or train it again"
         raise ModelError(f"{path} cannot be read: {error}", hint=hint) from error
+
+
+def load_metadata(path: Path, what: str) -> dict[str, str]:
+    """Read the metadata of a safetensors file. Raises `ModelError` if it is not whole."""
+    with _opened(path, what) as stream:
+        return dict(stream.metadata() or {})
+
+
+def load_tensors(path: Path, *, prefix: str = "") -> dict[str, Tensor]:
+    """Read those tensors of a safetensors file whose name begins with `prefix`, without it.
+
+    Raises `ModelError` if the file is not whole.
+    """
+    with _opened(path) as stream:
+        names = [name for name in stream.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): stream.get_tensor(name) for name in names}
 
 
 def save_config(folder: Path, network: RecurrentNetwork, tokenizer: Tokenizer, regime: str) -> None:
@@ -137,8 +155,7 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
             hint="the files come from different models",
         )
     network = RecurrentNetwork(size, settings)
-    tensors, _ = load_tensors(path / WEIGHTS)
-    load_weights(network, tensors, path)
+    load_weights(network, path / WEIGHTS)
     card = read_json(path / CARD) if (path / CARD).exists() else {}
     return Model(network.to(device).eval(), tokenizer, regime, card)
 
@@ -159,17 +176,28 @@ def _check_version(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def load_weights(network: RecurrentNetwork, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy tensors into the network's weights, checking names, shapes and values."""
+def load_weights(network: RecurrentNetwork, path: Path, *, prefix: str = "") -> None:
+    """Read a file into the network's weights, checking names, shapes and values.
+
+    The tensors in the file are named as the weights are, with `prefix` before it. They are read one by one, so that no
+    two sets of all weights are ever in memory.
+    """
     expected = network.state_dict()
-    for name, weight in expected.items():
-        if name not in tensors:
-            raise ModelError(f"{path / WEIGHTS} has no {name}", hint="the weights belong to another model")
-        if tensors[name].shape != weight.shape:
-            raise ModelError(
-                f"{path / WEIGHTS}: {name} is {tuple(tensors[name].shape)}, config.json says {tuple(weight.shape)}",
-                hint="the weights belong to another model",
-            )
-        if not torch.isfinite(tensors[name]).all():
-            raise ModelError(f"{path / WEIGHTS}: {name} holds values that are no numbers", hint="train it again")
-    network.load_state_dict({name: tensors[name] for name in expected})
+    with _opened(path) as stream:
+        names = set(stream.keys())
+        for name, weight in expected.items():
+            if prefix + name not in names:
+                raise ModelError(f"{path} has no {name}", hint="the weights belong to another model")
+            shape = tuple(stream.get_slice(prefix + name).get_shape())
+            if shape != tuple(weight.shape):
+                raise ModelError(
+                    f"{path}: {name} is {shape}, config.json says {tuple(weight.shape)}",
+                    hint="the weights belong to another model",
+                )
+    for name in expected:
+        with _opened(path) as stream:  # opened anew: what was read of a file that is open counts as memory in use
+            tensor = stream.get_tensor(prefix + name)
+        if tensor.is_floating_point() and tensor.numel() and not torch.stack(torch.aminmax(tensor)).isfinite().all():
+            raise ModelError(f"{path}: {name} holds values that are no numbers", hint="train it again")
+        network.load_state_dict({name: tensor}, strict=False)
+        del tensor
