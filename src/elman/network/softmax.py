@@ -11,15 +11,17 @@ from torch.autograd.function import once_differentiable
 from elman.network.kernels import softmax_error
 from elman.network.parts import Factors
 
-# Rows are worked through in chunks of about this many logits (32 MB in fp32): large enough that the product that
-# adds up dV is worth reading and writing dV once more, small enough to stay out of the way of everything else.
+# Rows are worked through in chunks of about this many logits (32 MB in fp32), or half as many as V has numbers: large
+# enough that the product that adds up dV is worth reading and writing dV once more, small enough to stay out of the way
+# of everything else.
 CHUNK_LOGITS = 8_000_000
 CHUNK_LOGITS_GPU = 64_000_000  # a GPU has no cache to spare, and fills its cores with large products only
 
 
-def chunk_rows(dictionary_size: int, device: torch.device) -> int:
-    """Return how many rows of logits are computed at once."""
-    return max(1, (CHUNK_LOGITS if device.type == "cpu" else CHUNK_LOGITS_GPU) // dictionary_size)
+def chunk_rows(V: Tensor) -> int:
+    """Return how many rows of logits, products with V, (H, D), are computed at once."""
+    logits = max(CHUNK_LOGITS, V.numel() // 2) if V.device.type == "cpu" else CHUNK_LOGITS_GPU
+    return max(1, logits // V.shape[1])
 
 
 class _SoftmaxLoss(torch.autograd.Function):
@@ -54,7 +56,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         d_bias = torch.zeros_like(bias) if bias is not None and needs[2] else None
         matrix, by_column = V.to(product), V.is_contiguous()
         loss = states.new_zeros(())
-        rows = chunk_rows(V.shape[1], V.device)
+        rows = chunk_rows(V)
         for start in range(0, states.shape[0], rows):
             here = slice(start, start + rows)
             s = states[here].to(product)
@@ -149,7 +151,7 @@ class FullSoftmax(nn.Module):
 
     def target_log_probs(self, states: Tensor, targets: Tensor, U: Tensor) -> Tensor:
         """Return log y[target], (N,), for states (N, H) and targets (N,), in chunks."""
-        rows = chunk_rows(self.matrix(U).shape[1], states.device)
+        rows = chunk_rows(self.matrix(U))
         parts = []
         for start in range(0, states.shape[0], rows):
             logits = self.logits(states[start : start + rows], U)
