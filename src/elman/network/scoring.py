@@ -19,6 +19,9 @@ from elman.network.storage import stored
 LOGITS = 2_500_000
 """Logits that are made at once: 5 MB in bf16, which stay in the cache until they are summed up."""
 
+LEAST_ROWS = 128
+"""Rows of logits that are made at once, at the least: all of V is read for each such block."""
+
 STREAMS = 64
 """Pieces of a running text that are read side by side, at the most."""
 
@@ -143,7 +146,7 @@ def _of_states(network: RecurrentNetwork, product: torch.dtype | None, weights: 
     V = stored(output.matrix(U).detach(), weights)
     matrix = V.to(product or V.dtype)
     bias = None if output.bias is None else output.bias.detach()
-    rows = max(32, LOGITS // V.shape[1])
+    rows = max(LEAST_ROWS, LOGITS // V.shape[1])
     room = torch.empty(0, dtype=matrix.dtype, device=matrix.device)
 
     @torch.no_grad()
