@@ -235,6 +235,7 @@ def test_training_reports_ratios_of_medians_and_shares() -> None:
     told: list[str] = []
     result = bench(["training"], TINY, told.append)
     json.dumps(result, allow_nan=False)
+    assert result["training"]["prepared_per_second"] > 0
     small, large = result["training"]["sizes"]
     assert set(small["contestants"]) == {*(f"elman {name}" for name in OUTPUTS), *RIVALS}
     assert set(large["contestants"]) == {"elman full", *RIVALS}  # other outputs only at the smallest H
@@ -248,6 +249,7 @@ def test_training_reports_ratios_of_medians_and_shares() -> None:
             dense = name == "elman full" or name in RIVALS
             expected = row["words_per_second"] * size["gflop_per_word"] if dense else None
             assert row["gflops"] == expected
+            assert (row["waiting_share"] is None) == (name in RIVALS)
             assert row["share_of_gemm"] == (expected / size["gemm_gflops"]["fp32"] if dense else None)
         for name, against in size["ratios"].items():
             for rival, ratio in against.items():

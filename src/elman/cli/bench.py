@@ -147,12 +147,14 @@ def show_training(screen: Console, facts: Mapping[str, Any]) -> None:
                     *(f"{against[rival]:.2f}" if rival in against else "-" for rival in rivals),
                     number(row["gflops"], 3),
                     "-" if share is None else f"{share:.0%}",
+                    "-" if row["waiting_share"] is None else f"{row['waiting_share']:.2%}",
                 )
             )
         gemm = ", ".join(f"{kind} {rate:.0f}" for kind, rate in size["gemm_gflops"].items())
         title = f"Training, H = {size['hidden']}, D = {facts['dictionary']}, T = {facts['bptt']} (GEMM now: {gemm})"
         against_names = (f"x {rival}" for rival in rivals)
-        show_table(screen, title, ("", "", "B", "words/s", *against_names, "GFLOP/s", "of GEMM"), rows)
+        show_table(screen, title, ("", "", "B", "words/s", *against_names, "GFLOP/s", "of GEMM", "waits"), rows)
+    screen.print(f"Preparing the text: {facts['prepared_per_second']:,.0f} words/s")
 
 
 def show_scoring(screen: Console, facts: Mapping[str, Any]) -> None:

@@ -145,25 +145,32 @@ class WindowSteps:
         else:
             self.order = self.sentences.order(self.settings.seed, epoch)
 
+    def read(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, int]:
+        """Return what update `index` learns from, and how many targets that are.
+
+        Symbols and targets are (T, B); with independent sentences a mask, (T, B), says which targets count.
+        """
+        if self.running:
+            inputs, targets = self.windows[index]
+            mask, count = None, targets.size
+        else:
+            batch = self.sentences[int(self.order[index])]
+            inputs, targets = batch.inputs, batch.targets
+            mask, count = torch.from_numpy(batch.mask).to(torch.float32), int(batch.mask.sum())
+        return known_symbols(inputs, self.tokenizer), known_symbols(targets, self.tokenizer), mask, count
+
     def update(self, index: int, alpha: float) -> tuple[float | Tensor, int]:
         """Unroll one window, send the errors back through it, move the weights."""
         if isinstance(self.network.output, SampledSoftmax):
             done = (self.epoch + index / self.per_epoch) / self.settings.epochs
             self.network.output.sampling = done < self.settings.full_from
-        weights: Tensor | None = None
-        if self.running:
-            inputs, targets = self.windows[index]
-            state, count = self.carried, targets.size
-        else:
-            batch = self.sentences[int(self.order[index])]
-            inputs, targets = batch.inputs, batch.targets
-            state, count = self.network.initial_state(inputs.shape[1]), int(batch.mask.sum())
-            weights = on_device(torch.from_numpy(batch.mask), self.device).to(torch.float32)
-        symbols = known_symbols(inputs, self.tokenizer)
+        symbols, targets, mask, count = self.read(index)
+        state = self.carried if self.running else self.network.initial_state(symbols.shape[1])
+        weights = None if mask is None else on_device(mask, self.device)
         if not self.sparse:
             symbols = on_device(symbols, self.device)  # else the encoder does, once it knows which rows are in use
         self.optimizer.before_reading("encoder.U", symbols)
-        answers = on_device(known_symbols(targets, self.tokenizer), self.device)
+        answers = on_device(targets, self.device)
         if self.follower is None:
             state, loss = self.network.loss(
                 state,
@@ -189,7 +196,7 @@ class WindowSteps:
         if self.running:
             self.carried = state
         loss = loss.detach()
-        return (float(loss) if self.device.type == "cpu" else loss.double()) * inputs.shape[1], count
+        return (float(loss) if self.device.type == "cpu" else loss.double()) * symbols.shape[1], count
 
     def end(self) -> None:
         """Let the optimiser do what it put off."""

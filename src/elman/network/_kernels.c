@@ -61,6 +61,23 @@ INLINE float exponential(float x) {
     return p * scale;
 }
 
+/* e^x for x <= 0, to 3e-6 of its value: 2^y, y = x / ln(2), as 2^k 2^f with |f| <= 1/2, and 2^f by the polynomial of
+ * degree 4 whose largest error is smallest. Enough for what bf16 rounds to 4e-3. */
+INLINE float rough_exponential(float x) {
+    float y = x * 1.44269504f;
+    y = y < -125.0f ? -125.0f : y;
+    int32_t k = (int32_t)(y - 0.5f), bits;
+    float f = y - (float)k, p = 0.0095701013f;
+    p = p * f + 0.0559178628f;
+    p = p * f + 0.2402474433f;
+    p = p * f + 0.6931217909f;
+    p = p * f + 0.9999992847f;
+    memcpy(&bits, &p, 4);
+    bits += k * (1 << 23);
+    memcpy(&p, &bits, 4);
+    return p;
+}
+
 /* The bits of a float as an integer of the same order, and back; a positive NaN is above everything. */
 INLINE int32_t ordered(float x) {
     int32_t bits;
@@ -75,9 +92,30 @@ INLINE float unordered(int32_t bits) {
     return x;
 }
 
+/* The largest of a row; a positive NaN, if there is one. */
+INLINE float top_f32(const float *row, int64_t n) {
+    int32_t top = INT32_MIN;
+    for (int64_t j = 0; j < n; j++) {
+        int32_t x = ordered(row[j]);
+        top = x > top ? x : top;
+    }
+    return unordered(top);
+}
+
+INLINE float top_bf16(const bf16 *row, int64_t n) {
+    int16_t top = INT16_MIN;
+    for (int64_t j = 0; j < n; j++) {
+        int16_t x = (int16_t)row[j];
+        x ^= (int16_t)((x >> 15) & 0x7fff);
+        top = x > top ? x : top;
+    }
+    top ^= (int16_t)((top >> 15) & 0x7fff);
+    return wide((bf16)top);
+}
+
 /* One row of logits: the log-probability of the target, and in place of the logits weight * (y - d).
  * The offset of each column is added to its logit, but not to the target's unless `with_target`. */
-#define SOFTMAX_ROW(NAME, TYPE, LOAD, STORE)                                                                         \
+#define SOFTMAX_ROW(NAME, TYPE, LOAD, STORE, EXP, TOP)                                                               \
     CLONES static float NAME(TYPE *restrict row, int64_t n, int64_t target, const float *restrict offset,            \
                              int with_target, float weight, int want_error) {                                        \
         float own = LOAD(row[target]) + (offset && with_target ? offset[target] : 0.0f), sum = 0.0f;                 \
@@ -87,32 +125,27 @@ INLINE float unordered(int32_t bits) {
                 int32_t x = ordered(LOAD(row[j]) + offset[j]);                                                       \
                 bits = x > bits ? x : bits;                                                                          \
             }                                                                                                        \
-        else                                                                                                         \
-            for (int64_t j = 0; j < n; j++) {                                                                        \
-                int32_t x = ordered(LOAD(row[j]));                                                                   \
-                bits = x > bits ? x : bits;                                                                          \
-            }                                                                                                        \
-        float top = unordered(bits);                                                                                 \
+        float top = offset ? unordered(bits) : TOP(row, n);                                                          \
         if (offset)                                                                                                  \
-            for (int64_t j = 0; j < n; j++) sum += exponential(LOAD(row[j]) + offset[j] - top);                      \
+            for (int64_t j = 0; j < n; j++) sum += EXP(LOAD(row[j]) + offset[j] - top);                              \
         else                                                                                                         \
-            for (int64_t j = 0; j < n; j++) sum += exponential(LOAD(row[j]) - top);                                  \
+            for (int64_t j = 0; j < n; j++) sum += EXP(LOAD(row[j]) - top);                                          \
         if (offset && !with_target)                                                                                  \
-            sum += exponential(own - top) - exponential(LOAD(row[target]) + offset[target] - top);                   \
+            sum += EXP(own - top) - EXP(LOAD(row[target]) + offset[target] - top);                                   \
         float shift = top + logf(sum), log_prob = own - shift;                                                       \
         if (want_error) {                                                                                            \
             if (offset)                                                                                              \
                 for (int64_t j = 0; j < n; j++)                                                                      \
-                    row[j] = STORE(weight * exponential(LOAD(row[j]) + offset[j] - shift));                          \
+                    row[j] = STORE(weight * EXP(LOAD(row[j]) + offset[j] - shift));                                  \
             else                                                                                                     \
-                for (int64_t j = 0; j < n; j++) row[j] = STORE(weight * exponential(LOAD(row[j]) - shift));          \
+                for (int64_t j = 0; j < n; j++) row[j] = STORE(weight * EXP(LOAD(row[j]) - shift));                  \
             row[target] = STORE(weight * (expf(log_prob) - 1.0f));                                                   \
         }                                                                                                            \
         return log_prob;                                                                                             \
     }
 #define AS_IS(x) (x)
-SOFTMAX_ROW(softmax_row_f32, float, AS_IS, AS_IS)
-SOFTMAX_ROW(softmax_row_bf16, bf16, wide, narrow)
+SOFTMAX_ROW(softmax_row_f32, float, AS_IS, AS_IS, exponential, top_f32)
+SOFTMAX_ROW(softmax_row_bf16, bf16, wide, narrow, rough_exponential, top_bf16)
 
 /* weight <- keep * weight + rate * change; a copy of the new weight in bf16 where one is wanted. */
 CLONES static void shift_f32(float *weight, const float *change, bf16 *copy, int64_t n, float keep, float rate) {

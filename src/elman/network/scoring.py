@@ -22,7 +22,7 @@ LOGITS = 2_500_000
 LEAST_ROWS = 128
 """Rows of logits that are made at once, at the least: all of V is read for each such block."""
 
-STREAMS = 64
+STREAMS = 128
 """Pieces of a running text that are read side by side, at the most."""
 
 SHORTEST = 128
@@ -35,7 +35,7 @@ ROOM = 2**24
 """Numbers that the states of a block of text may be: 64 MB."""
 
 LEAST_WORK = 2**24
-"""Multiplications of a step of the recurrence from which a second thread helps: H = 512, with 64 pieces."""
+"""Multiplications of a step of the recurrence from which a second thread helps: H = 362, with 128 pieces."""
 
 OfStates = Callable[[Tensor, Tensor], Tensor]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from elman.apply.bench.machine import Product, best_square, precisions
 from elman.apply.bench.plan import Plan, Tell
 from elman.apply.bench.rivals import RIVALS, TorchLoop, TorchRNN
-from elman.apply.bench.texts import Text, synthetic
+from elman.apply.bench.texts import Text, read, written
 from elman.apply.bench.timing import Work, probe, ratios, take_turns
 from elman.config import Settings, build
 from elman.learn.optimizers import OPTIMIZERS
@@ -78,6 +79,12 @@ class ElmanLearner:
         self.index += 1
         return words
 
+    def reading(self) -> float:
+        """Read the text of an update, and leave it; return how many words that are."""
+        self.index %= self.steps.per_epoch
+        _, _, _, words = self.steps.read(self.index)
+        return words
+
 
 class RivalLearner:
     """Updates of plain PyTorch, one a call, over the same windows of the same text."""
@@ -140,9 +147,18 @@ def _theirs(plan: Plan, rival: TorchRNN | TorchLoop, text: Text) -> Contestant:
 def training(plan: Plan, tell: Tell) -> dict[str, Any]:
     """Measure training for every H: words a second, ratios, and the share of the best rate of products."""
     squares = {kind: best_square(plan.sides, dtype, plan.least / 4) for kind, dtype in precisions().items()}
-    with synthetic(plan.dictionary, plan.words, plan.seed) as text:
+    with written(plan.dictionary, plan.words, plan.seed) as folder:
+        start = time.perf_counter()
+        text = read(folder)
+        prepared = len(text.corpus.ids) / (time.perf_counter() - start)
         sizes = [_training_at(plan, hidden, text, squares, tell) for hidden in plan.hidden]
-    return {"dictionary": plan.dictionary, "bptt": plan.bptt, "words": plan.words, "sizes": sizes}
+    return {
+        "dictionary": plan.dictionary,
+        "bptt": plan.bptt,
+        "words": plan.words,
+        "prepared_per_second": prepared,
+        "sizes": sizes,
+    }
 
 
 def _training_at(plan: Plan, hidden: int, text: Text, squares: dict[str, Product], tell: Tell) -> dict[str, Any]:
@@ -162,6 +178,8 @@ def _training_at(plan: Plan, hidden: int, text: Text, squares: dict[str, Product
         rate = speeds[name].median
         gflops = rate * gflop_a_word(hidden, plan.dictionary) if entry.dense else None
         ceiling = gemm.get(entry.precision)
+        work = works[name]
+        reads = probe(work.reading, plan.least / 4) if isinstance(work, ElmanLearner) else None
         rows[name] = {
             "precision": entry.precision,
             "batch": best[name],
@@ -169,6 +187,7 @@ def _training_at(plan: Plan, hidden: int, text: Text, squares: dict[str, Product
             "turns": list(speeds[name].turns),
             "gflops": gflops,
             "share_of_gemm": gflops / ceiling if gflops is not None and ceiling else None,
+            "waiting_share": rate / reads if reads else None,
             "probes": {str(batch): found for batch, found in probes[name].items()},
         }
     return {
