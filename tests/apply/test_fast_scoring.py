@@ -24,11 +24,14 @@ KINDS = ["word", "sentences", "char", "byte", "bpe"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bf16_moves_perplexity_per_symbol_by_less_than_a_thousandth(kind: str, trained: Trained, room: Path) -> None:
-    full, bf16 = (evaluate(trained(kind), room / "test.txt", precision=name) for name in ("fp32", "bf16"))
-    assert (full.precision, bf16.precision) == ("fp32", "bf16")
-    assert bf16.token_perplexity == pytest.approx(full.token_perplexity, rel=1e-3)
-    assert bf16.token_perplexity != full.token_perplexity
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_precision_moves_perplexity_per_symbol_by_less_than_a_thousandth(
+    precision: str, kind: str, trained: Trained, room: Path
+) -> None:
+    full, rough = (evaluate(trained(kind), room / "test.txt", precision=name) for name in ("fp32", precision))
+    assert (full.precision, rough.precision) == ("fp32", precision)
+    assert rough.token_perplexity == pytest.approx(full.token_perplexity, rel=1e-3)
+    assert rough.token_perplexity != full.token_perplexity
     assert evaluate(trained(kind), room / "test.txt", precision="auto").precision in ("fp32", "bf16")
 
 

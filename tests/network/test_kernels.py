@@ -60,6 +60,17 @@ def test_softmax_error_is_its_twin(
 
 
 @compiled
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 9), columns=st.integers(1, 700), with_offset=st.booleans())
+def test_integer_log_probs_is_its_twin(seed: int, n: int, columns: int, with_offset: bool) -> None:
+    torch.manual_seed(seed)
+    products = torch.randint(-100_000, 100_000, (n, columns), dtype=torch.int32)
+    targets, offset = torch.randint(0, columns, (n,)), torch.randn(columns) if with_offset else None
+    given_to = (products, targets, torch.rand(n) * 1e-2, torch.rand(columns) * 1e-2, offset)
+    found, expected = kernels.integer_log_probs(*given_to), kernels.integer_log_probs_slowly(*given_to)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+
+
+@compiled
 def test_logits_that_are_no_numbers_give_a_log_probability_that_is_none() -> None:
     logits = torch.zeros(2, 40)
     logits[1, 7] = float("nan")

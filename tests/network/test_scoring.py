@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -117,6 +119,33 @@ def test_a_stored_v_scores_as_it_was_rounded(
         logits = logits if net.output.bias is None else logits + net.output.bias
     expected = torch.log_softmax(logits, 1).gather(1, targets.unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 if product is None else 0.03)
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": True}, {"tied": True}], ids=str)
+def test_products_of_integers_are_those_of_rounded_states_and_columns(options: dict[str, bool]) -> None:
+    net = network(**options)
+    if net.output.bias is not None:
+        torch.nn.init.uniform_(net.output.bias, generator=torch.Generator().manual_seed(4))
+    targets = text(300, 5)
+    _, states = in_one_stream(net, net.initial_state(1), text(300))
+    states[7] = 0  # nothing to scale
+    found = Scorer(net, product=torch.int8).log_probs(states, targets)
+    steps = states.abs().amax(1, keepdim=True) / 127
+    rounded = (states / steps.clamp(min=1e-30)).round() * steps
+    with torch.no_grad():
+        logits = rounded @ stored(net.output.matrix(net.encoder.U), "int8")
+        logits = logits if net.output.bias is None else logits + net.output.bias
+    expected = torch.log_softmax(logits, 1).gather(1, targets.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_state_that_is_no_number_scores_as_none_in_integers() -> None:
+    net = network()
+    states = torch.zeros(2, net.settings.hidden)
+    states[1, 0] = torch.nan
+    found = Scorer(net, product=torch.int8).log_probs(states, torch.tensor([1, 1]))
+    assert found[0] == pytest.approx(-math.log(net.dictionary_size), abs=1e-5)
+    assert torch.isnan(found[1])
 
 
 def test_classes_are_not_stored_in_int8() -> None:

@@ -84,7 +84,7 @@ def score(
     base
         of the logarithm: "e", "2" or "10".
     precision
-        of the products with V: "fp32", "bf16" or "auto" (see `apply.evaluate.evaluate`).
+        of the products with V: "fp32", "bf16", "int8" or "auto" (see `apply.evaluate.evaluate`).
     """
     if base not in BASES:
         raise UsageError(f"base {base!r} cannot be", hint="choose e, 2 or 10")

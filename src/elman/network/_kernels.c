@@ -213,6 +213,55 @@ static PyObject *softmax_error(PyObject *self, PyObject *args) {
 
 #define BLOCK 16384
 
+/* log softmax( a )(target) with a(j) = product(j) * scale * scales(j), and the offset, if there is one. */
+CLONES static float integer_row(const int32_t *restrict product, float scale, const float *restrict scales,
+                                const float *restrict offset, float *restrict a, int64_t n, int64_t target) {
+    float top = -INFINITY, sum = 0.0f;
+    for (int64_t j = 0; j < n; j++) {
+        float x = (float)product[j] * (scale * scales[j]);
+        a[j] = x;
+        top = x > top ? x : top;
+    }
+    if (offset) {
+        top = -INFINITY;
+        for (int64_t j = 0; j < n; j++) {
+            float x = a[j] + offset[j];
+            a[j] = x;
+            top = x > top ? x : top;
+        }
+    }
+    for (int64_t j = 0; j < n; j++) sum += rough_exponential(a[j] - top);
+    return a[target] - top - logf(sum);
+}
+
+static PyObject *integer_log_probs(PyObject *self, PyObject *args) {
+    unsigned long long products, targets, steps, scales, offset, log_probs;
+    long long n, columns;
+    int threads, failed = 0;
+    if (!PyArg_ParseTuple(args, "KKKKKKLLi", &products, &targets, &steps, &scales, &offset, &log_probs, &n, &columns,
+                          &threads))
+        return NULL;
+    const int32_t *all = AT(const int32_t, products);
+    const int64_t *target = AT(const int64_t, targets);
+    const float *step = AT(const float, steps);
+    float *out = AT(float, log_probs);
+    Py_BEGIN_ALLOW_THREADS
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        float *logits = malloc(sizeof(float) * columns);
+        if (!logits) failed = 1;
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < n; i++)
+            if (logits)
+                out[i] = integer_row(all + i * columns, step[i], AT(const float, scales), AT(const float, offset),
+                                     logits, columns, target[i]);
+        free(logits);
+    }
+    Py_END_ALLOW_THREADS
+    if (failed) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
 static PyObject *shift(PyObject *self, PyObject *args) {
     unsigned long long weight, change, copy;
     long long n;
@@ -408,6 +457,7 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
+    {"integer_log_probs", integer_log_probs, METH_VARARGS, "log y of each row's target, from products of integers."},
     {"shift", shift, METH_VARARGS, "weight <- keep * weight + rate * change, with a copy in bf16."},
     {"move_rows", move_rows, METH_VARARGS, "The same for some rows, each with a `keep` of its own."},
     {"adam_rows", adam_rows, METH_VARARGS, "Adam for the rows that a gradient names."},

@@ -131,6 +131,46 @@ def softmax_error_slowly(
     return log_y.gather(1, target).squeeze(1)
 
 
+def integer_log_probs(
+    products: Tensor, targets: Tensor, steps: Tensor, scales: Tensor, offset: Tensor | None = None
+) -> Tensor:
+    """Return the log-probability of each row's target, (N,), for logits whose products were made in integers.
+
+        a(n, j) = products(n, j) steps(n) scales(j) + offset(j),   returned: log softmax( a(n) )(target)
+
+    Parameters
+    ----------
+    products
+        (N, D), int32.
+    targets
+        (N,), int64.
+    steps, scales
+        (N,) and (D,), float32: what 1 is worth in a row's state, and in a column of V.
+    offset
+        (D,), float32, added to the logits of every row.
+    """
+    tensors = (products, targets, steps, scales, *(() if offset is None else (offset,)))
+    plain = all(t.device.type == "cpu" and t.is_contiguous() for t in tensors)
+    if compiled is None or not plain or steps.dtype is not torch.float32 or not hasattr(compiled, "integer_log_probs"):
+        return integer_log_probs_slowly(products, targets, steps, scales, offset)
+    log_probs = torch.empty(len(products))
+    compiled.integer_log_probs(
+        *(address(t) for t in (products, targets, steps, scales, offset, log_probs)),
+        *products.shape,
+        torch.get_num_threads(),
+    )
+    return log_probs
+
+
+def integer_log_probs_slowly(
+    products: Tensor, targets: Tensor, steps: Tensor, scales: Tensor, offset: Tensor | None = None
+) -> Tensor:
+    """Do what `integer_log_probs` does, one operation after the other."""
+    logits = products.to(steps.dtype) * steps.unsqueeze(1) * scales
+    log_y = torch.log_softmax(logits if offset is None else logits + offset, dim=1)
+    return log_y.gather(1, targets.unsqueeze(1)).squeeze(1)
+
+
 class Classes(NamedTuple):
     """Which columns of a matrix make up each class, and which rows of a window have their target in it.
 

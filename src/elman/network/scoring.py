@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from elman.errors import UsageError
-from elman.network.kernels import softmax_error
+from elman.network.kernels import integer_log_probs, softmax_error
 from elman.network.model import RecurrentNetwork, State
-from elman.network.storage import stored
+from elman.network.storage import as_int8, stored
 
-LOGITS = 2_500_000
-"""Logits that are made at once: 5 MB in bf16, which stay in the cache until they are summed up."""
+LOGITS = 1_250_000
+"""Logits that are made at once: 5 MB in 32 bits, which stay in the cache until they are summed up."""
 
 LEAST_ROWS = 128
 """Rows of logits that are made at once, at the least: all of V is read for each such block."""
@@ -48,8 +48,8 @@ class Scorer:
     network
         the network; it must not change while it scores.
     product
-        the type that the products s V are made in (`torch.bfloat16` where the processor has it); by default that of
-        the weights. The recurrence is computed in the type of the weights in any case.
+        the type that the products s V are made in (`torch.bfloat16` where the processor has it, `torch.int8`); by
+        default that of the weights. The recurrence is computed in the type of the weights in any case.
     weights
         how V is stored (see `storage.WEIGHTS`).
 
@@ -144,24 +144,45 @@ def _of_states(network: RecurrentNetwork, product: torch.dtype | None, weights: 
             raise UsageError(f"output {network.settings.output} is not stored in {weights}", hint="leave it at fp32")
         return lambda states, targets: output.target_log_probs(states, targets, U)
     V = stored(output.matrix(U).detach(), weights)
-    matrix = V.to(product or V.dtype)
     bias = None if output.bias is None else output.bias.detach()
     rows = max(LEAST_ROWS, LOGITS // V.shape[1])
-    room = torch.empty(0, dtype=matrix.dtype, device=matrix.device)
+    of_block = (
+        _in_integers(V, bias, rows) if product is torch.int8 else _in_floats(V.to(product or V.dtype), bias, rows)
+    )
 
     @torch.no_grad()
     def log_probs(states: Tensor, targets: Tensor) -> Tensor:
-        nonlocal room
-        if len(room) < min(
-            rows, len(states)
-        ):  # kept from call to call, for memory that is new costs as much as the sums
-            room = matrix.new_empty(min(rows, len(states)), matrix.shape[1])
-        found = [states.new_empty(0)]
-        for start in range(0, len(states), rows):
-            here = slice(start, start + rows)
-            logits = room[: len(states[here])]
-            torch.mm(states[here].to(matrix.dtype), matrix, out=logits)
-            found.append(softmax_error(logits, targets[here], offset=bias, want_error=False))
-        return torch.cat(found)
+        blocks = zip(torch.split(states, rows), torch.split(targets, rows), strict=True)
+        return torch.cat([states.new_empty(0), *(of_block(*block) for block in blocks)])
+
+    return log_probs
+
+
+def _in_floats(V: Tensor, bias: Tensor | None, rows: int) -> OfStates:
+    """Return what scores blocks of up to so many states, by products in the type of V."""
+    room = V.new_empty(rows, V.shape[1])  # kept from call to call, for memory that is new costs as much as the sums
+
+    def log_probs(states: Tensor, targets: Tensor) -> Tensor:
+        logits = room[: len(states)]
+        torch.mm(states.to(V.dtype), V, out=logits)
+        return softmax_error(logits, targets, offset=bias, want_error=False)
+
+    return log_probs
+
+
+def _in_integers(V: Tensor, bias: Tensor | None, rows: int) -> OfStates:
+    """Return what scores blocks of up to so many states, by products of 8-bit integers.
+
+    Each column of V and each state is rounded to 127 steps either way of its own largest number.
+    """
+    columns, scales = as_int8(V)
+    room = torch.empty(rows, V.shape[1], dtype=torch.int32)
+
+    def log_probs(states: Tensor, targets: Tensor) -> Tensor:
+        steps = states.abs().amax(dim=1).div_(127).clamp_(min=torch.finfo(states.dtype).tiny)
+        rounded = (states / steps.unsqueeze(1)).round_().to(torch.int8)
+        products = room[: len(states)]
+        torch._int_mm(rounded, columns.t(), out=products)
+        return integer_log_probs(products, targets, steps, scales, bias)
 
     return log_probs
