@@ -26,6 +26,7 @@ from elman.learn.measure import Measure, measure
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.schedules import SCHEDULES
 from elman.learn.steps import OnlineSteps, Steps, WindowSteps
+from elman.network.devices import int8_is_fast
 from elman.network.folder import WEIGHTS, load_weights, save_weights
 from elman.network.model import RecurrentNetwork
 from elman.text.corpus import Corpus
@@ -291,12 +292,18 @@ class Trainer:
                 self.tokenizer,
                 regime=learn.regime,
                 batch=1 if learn.regime == "online" else min(learn.batch, 16),
-                product=torch.bfloat16 if learn.precision == "bf16" else None,
+                product=self._validation_product(),
                 should_stop=self.should_stop,
             )
         except Interrupted as error:
             self.save()
             raise self._interrupted() from error
+
+    def _validation_product(self) -> torch.dtype | None:
+        """Return the type of validation's products with V: where bf16 will do, integers of 8 bits do as well."""
+        if self.settings.learn.precision != "bf16":
+            return None
+        return torch.int8 if int8_is_fast(self.settings.learn.device) else torch.bfloat16
 
     def _tick(self) -> float:
         """Add the time since the last tick to the run's; return it."""

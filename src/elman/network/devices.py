@@ -39,8 +39,16 @@ def bf16_is_fast(device: str = "cpu") -> bool:
     if device != "cpu":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    flags = ""
+    return bool(supported and supported()) and "bf16" in _processor_flags()
+
+
+def int8_is_fast(device: str = "cpu") -> bool:
+    """Return whether a device is a processor that multiplies 8-bit integers four at a time."""
+    flags = _processor_flags()
+    return device == "cpu" and ("avx512_vnni" in flags or "amx_int8" in flags)
+
+
+def _processor_flags() -> str:
+    """Return what Linux says of the processor; nothing elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        flags = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    return bool(supported and supported()) and ("avx512_bf16" in flags or "amx_bf16" in flags or "bf16" in flags)
+    return cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
