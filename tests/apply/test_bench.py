@@ -265,7 +265,8 @@ def test_a_batch_that_the_text_cannot_fill_is_refused() -> None:
 
 def test_scoring_reports_speeds_and_latencies() -> None:
     found = scoring(TINY, silent)
-    assert {name.split(":")[0] for name in found["words_per_second"]} == set(found["step_ms"])
+    assert {name.split(":")[0] for name in found["words_per_second"]} == {n.split(",")[0] for n in found["step_ms"]}
+    assert {"full", "full, V in bf16", "full, V in int8"} <= set(found["step_ms"])
     assert "full: evaluate, running" in found["words_per_second"]
     for entry in found["step_ms"].values():
         assert entry["steps"] == TINY.steps

@@ -23,7 +23,8 @@ MOST_ROWS = 16
 class Stepper:
     """A network that reads one symbol a call, and answers with the log-probabilities of all that may come next.
 
-    It holds its own copy of V, made when it is: later changes of the network's V do not reach it (make another one).
+    With `weights` other than "fp32" it holds its own copy of V, made when it is: later changes of the network's V do
+    not reach it (make another one).
 
     Parameters
     ----------

@@ -13,13 +13,16 @@ from elman.apply.bench.plan import Plan, Tell
 from elman.apply.bench.texts import Text, synthetic
 from elman.apply.bench.timing import Work, quantile, take_turns, threads
 from elman.apply.bench.training import new_network
-from elman.apply.evaluate import SENTENCES
+from elman.apply.evaluate import PRODUCTS, SENTENCES
 from elman.apply.score import score
 from elman.learn.measure import measure
 from elman.learn.steps import symbol_counts
+from elman.network.devices import bf16_is_fast, int8_is_fast
 from elman.network.folder import Model
 from elman.network.model import State
 from elman.network.outputs import OUTPUTS
+from elman.network.step import Stepper
+from elman.network.storage import WEIGHTS
 
 STREAMS = 32
 LIKE_FULL = ("sampled",)
@@ -54,9 +57,11 @@ def models(plan: Plan, text: Text) -> dict[str, Model]:
 def ways(model: Model, text: Text) -> dict[str, Work]:
     """Return the ways to score a text; a call scores all of it, and says how many symbols that were."""
 
-    def corpus_loss(regime: str, batch: int) -> Callable[[], float]:
+    def corpus_loss(regime: str, batch: int, precision: str = "fp32") -> Callable[[], float]:
         def work() -> float:
-            return measure(model.network, text.corpus, text.tokenizer, regime=regime, batch=batch).symbols
+            product = PRODUCTS[precision]
+            network, corpus, tokenizer = model.network, text.corpus, text.tokenizer
+            return measure(network, corpus, tokenizer, regime=regime, batch=batch, product=product).symbols
 
         return work
 
@@ -65,8 +70,11 @@ def ways(model: Model, text: Text) -> dict[str, Work]:
     def lines() -> float:
         return sum(len(result.tokens) for result in score(model, sentences))
 
+    fast = {"bf16": bf16_is_fast(), "int8": int8_is_fast()}
+    rough = [name for name, is_fast in fast.items() if is_fast and model.network.output.one_product]
     return {
         "evaluate, running": corpus_loss("running", 1),
+        **{f"evaluate, running, {name}": corpus_loss("running", 1, name) for name in rough},
         f"evaluate, running, {STREAMS} streams": corpus_loss("running", STREAMS),
         "evaluate, sentences": corpus_loss("sentences", SENTENCES),
         "score": lines,
@@ -75,7 +83,13 @@ def ways(model: Model, text: Text) -> dict[str, Work]:
 
 def steppers(built: Mapping[str, Model]) -> dict[str, Stepping]:
     """Return what takes single steps, by name."""
-    return {name: model.network for name, model in built.items()}
+    found: dict[str, Stepping] = {}
+    for name, model in built.items():
+        for weights in WEIGHTS if model.network.output.one_product else WEIGHTS[:1]:
+            found[name if weights == WEIGHTS[0] else f"{name}, V in {weights}"] = Stepper(
+                model.network, weights=weights
+            )
+    return found
 
 
 def scoring(plan: Plan, tell: Tell) -> dict[str, Any]:
