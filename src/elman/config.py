@@ -110,7 +110,7 @@ class LearnSettings(Section):
         "fp32", description="the numbers that products are made in; weights, updates and states stay fp32"
     )
     seed: int = Field(1, ge=0, lt=2**63, description="where randomness starts")
-    threads: int | None = Field(None, ge=1, le=MOST_THREADS, description="processor threads; unset, all")
+    threads: int | None = Field(None, ge=1, le=MOST_THREADS, description="processor threads; unset, all, up to 16")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the network computes: cpu or cuda")
     checkpoint_every: int = Field(1000, ge=0, description="updates between checkpoints; 0: only after an epoch")
     log_every: int = Field(100, ge=1, description="updates between two lines of log.jsonl")

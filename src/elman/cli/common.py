@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ModelFolder = Annotated[str, typer.Argument(metavar="MODEL", help="the folder of a model")]
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="a text, plain or gzip; - is standard input")]
 Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
-Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="processor threads; unset, all")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="processor threads; unset, all, up to 16")]
 Device = Annotated[str, typer.Option(help="where the network computes: cpu or cuda")]
 Oov = Annotated[str, typer.Option(metavar="skip|unk", help="leave unseen words out, or score them as <unk>")]
 
@@ -50,12 +50,11 @@ def load(folder: str, device: str = "cpu", threads: int | None = None) -> Model:
     """Read a model folder and set the number of threads."""
     import torch
 
-    from elman.network.devices import check_device
+    from elman.network.devices import check_device, default_threads
     from elman.network.folder import load_model
 
     check_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or default_threads())
     return load_model(folder, device=device)
 
 

@@ -20,7 +20,7 @@ from elman.learn.measure import Measure
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.schedules import SCHEDULES
 from elman.learn.trainer import LOG, Listener, Progress, Trainer
-from elman.network.devices import bf16_is_fast, check_device
+from elman.network.devices import bf16_is_fast, check_device, default_threads
 from elman.network.folder import (
     CARD,
     CONFIG,
@@ -79,7 +79,7 @@ def resolve(settings: Settings) -> Settings:
         precision = "bf16" if bf16_is_fast(learn.device) else "fp32"
     chosen: dict[str, Any] = {
         "learn.alpha": learn.alpha or OPTIMIZERS[learn.optimizer].default_alpha,
-        "learn.threads": learn.threads or _processors(),
+        "learn.threads": learn.threads or default_threads(),
         "learn.precision": precision,
     }
     return build(to_flat(settings), chosen)
@@ -96,13 +96,6 @@ def choose_output(settings: Settings, dictionary_size: int) -> Settings:
     tied_down = network.bias or network.tied or learn.regime == "online" or learn.output_block is not None
     small = dictionary_size < SAMPLE_PAYS * learn.negatives
     return build(to_flat(settings), {"network.output": "full" if tied_down or small else "sampled"})
-
-
-def _processors() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
 
 
 def train_model(
@@ -327,7 +320,7 @@ def _card(
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),
-            "processors": _processors(),
+            "processors": os.cpu_count(),
             **({} if learn.device == "cpu" else {"gpu": torch.cuda.get_device_name(learn.device)}),
             "python": platform.python_version(),
         },

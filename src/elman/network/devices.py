@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from elman.errors import UsageError
+
+MOST_THREADS_UNASKED = 16
+"""The steps of the recurrence are small products one after the other, and every one of them ends with all threads."""
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def default_threads() -> int:
+    """Return how many threads compute unless the user says: one a processor that this process may use, 16 at the most.
+
+    In a container no more than its quota allows: others would be stopped in turns, while the rest waits for them.
+    """
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        count = os.cpu_count() or 1
+    return min(count, _quota() or count, MOST_THREADS_UNASKED)
+
+
+def _quota() -> int | None:
+    """Return how many processors Linux lets this container keep busy, at least one; None for no limit."""
+    try:
+        quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
+        return None if quota == "max" else max(1, round(int(quota) / int(period)))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def check_device(name: str) -> None:
