@@ -50,6 +50,9 @@ class NetworkSettings(Section):
     output: str = Field(
         "full", description="the output layer (table OUTPUTS), or auto: full, or sampled for a large dictionary"
     )
+    classes: int | None = Field(
+        None, ge=1, description="output class: how many; unset, sqrt(D); fewer are slower and nearer to full"
+    )
     hidden: int = Field(200, ge=1, le=1_000_000, description="hidden size H")
     layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one on top of the other")
     activation: str = Field("sigmoid", description="f, the activation of the hidden layer (table ACTIVATIONS)")

@@ -131,6 +131,17 @@ def test_classes_of_a_natural_vocabulary_weigh_alike() -> None:
     assert torch.bincount(class_of).max() < 400
 
 
+@pytest.mark.parametrize(("classes", "expected"), [(None, number_of_classes(D)), (1, 1), (7, 7), (D, D), (10 * D, D)])
+def test_the_number_of_classes_is_a_setting(classes: int | None, expected: int) -> None:
+    network = RecurrentNetwork(D, NetworkSettings(output="class", hidden=H, classes=classes))
+    network.output.prepare(torch.arange(D, 0, -1))
+    assert network.output.C.shape == (H, expected)
+    assert len(torch.unique(network.output.class_of)) == expected
+    network.initialize(torch.Generator().manual_seed(1))
+    log_probs = network.output.log_probs(torch.randn(3, H), network.encoder.U)
+    torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(3))
+
+
 def test_until_it_is_prepared_classes_follow_the_ids() -> None:
     output = ClassSoftmax(H, D)
     assert output.class_of.diff().ge(0).all()

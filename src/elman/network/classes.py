@@ -146,11 +146,19 @@ class ClassSoftmax(FullSoftmax):
     class_at: Tensor  # (D,), of each column: its class
     starts: Tensor  # (K + 1,), of each class: its first column
 
-    def __init__(self, hidden_size: int, dictionary_size: int, *, bias: bool = False, tied: bool = False) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        dictionary_size: int,
+        *,
+        bias: bool = False,
+        tied: bool = False,
+        classes: int | None = None,
+    ) -> None:
         super().__init__(hidden_size, dictionary_size)
         if bias or tied:
             raise ValueError("classes know no bias and no tied matrix")
-        classes = number_of_classes(dictionary_size)
+        classes = min(classes or number_of_classes(dictionary_size), dictionary_size)
         self.V = nn.Parameter(torch.zeros(dictionary_size, hidden_size).t())
         self.C = nn.Parameter(torch.zeros(hidden_size, classes))
         self.before_reading: Callable[[Tensor], None] | None = None  # hears which columns of V a window will read

@@ -11,6 +11,7 @@ from elman.config import NetworkSettings
 from elman.errors import UsageError, nearest
 from elman.network.activations import ACTIVATIONS
 from elman.network.cells import CELLS, Cell
+from elman.network.classes import ClassSoftmax
 from elman.network.encoders import ENCODERS
 from elman.network.outputs import OUTPUTS
 
@@ -67,7 +68,9 @@ class RecurrentNetwork(nn.Module):
         self.between = nn.ParameterList(
             nn.Parameter(torch.zeros(settings.hidden, drive_size)) for _ in range(settings.layers - 1)
         )
-        self.output = OUTPUTS[settings.output](settings.hidden, dictionary_size, bias=settings.bias, tied=settings.tied)
+        output = OUTPUTS[settings.output]
+        more = {"classes": settings.classes} if issubclass(output, ClassSoftmax) else {}
+        self.output = output(settings.hidden, dictionary_size, bias=settings.bias, tied=settings.tied, **more)
 
     def _cell(self, layer: int) -> Cell:
         cell = self.cells[layer]
