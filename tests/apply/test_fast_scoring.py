@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from elman.apply import score as scores
-from elman.apply.evaluate import evaluate
+from elman.apply.evaluate import chosen_precision, evaluate
 from elman.apply.language_model import LanguageModel
 from elman.apply.score import score
+from elman.config import NetworkSettings
 from elman.errors import UsageError
 from elman.network import scoring
 from elman.network.folder import Model
+from elman.network.model import RecurrentNetwork
 from elman.network.storage import stored
 
 Trained = Callable[[str], Model]
@@ -33,6 +35,13 @@ def test_precision_moves_perplexity_per_symbol_by_less_than_a_thousandth(
     assert rough.token_perplexity == pytest.approx(full.token_perplexity, rel=1e-3)
     assert rough.token_perplexity != full.token_perplexity
     assert evaluate(trained(kind), room / "test.txt", precision="auto").precision in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "auto"])
+def test_what_computes_in_fp32_says_so(precision: str, trained: Trained) -> None:
+    model = trained("word")
+    network = RecurrentNetwork(model.tokenizer.size, NetworkSettings(hidden=20, output="class"))
+    assert chosen_precision(dataclasses.replace(model, network=network), precision) == "fp32"
 
 
 def test_a_precision_that_there_is_not_is_refused(trained: Trained, room: Path) -> None:

@@ -91,7 +91,7 @@ def evaluate(
     precision
         of the products with V: "fp32"; "bf16" and "int8" (states and columns of V rounded to 8 bits, for processors
         with instructions for it), which move a perplexity per symbol by less than 0.1 %; "auto", which is bf16 where
-        the processor has it.
+        the processor has it. An output layer of classes, or an adaptive one, computes in fp32 whatever is asked for.
     weights
         how V is stored: "fp32", "bf16", or "int8" with one scale a symbol. For the last two the text is scored twice,
         so that the answer says what the storage costs.
@@ -162,10 +162,10 @@ def evaluate(
 
 
 def chosen_precision(model: Model, precision: str) -> str:
-    """Return "fp32", "bf16" or "int8" for a precision, which may be "auto", on the model's device; refuse any other."""
+    """Return what a model computes in, fp32, bf16 or int8, for a precision that may be "auto"; refuse any other."""
     device = next(model.network.parameters()).device.type
     if precision == "auto":
-        return "bf16" if bf16_is_fast(device) else "fp32"
+        precision = "bf16" if bf16_is_fast(device) else "fp32"
     if precision == "int8" and device != "cpu":
         raise UsageError("precision int8 is for the cpu", hint="choose auto, fp32 or bf16")
     if precision not in PRODUCTS:
@@ -174,7 +174,7 @@ def chosen_precision(model: Model, precision: str) -> str:
             f"precision {precision!r} cannot be",
             hint=f"did you mean {close}?" if close else "choose auto, fp32, bf16 or int8",
         )
-    return precision
+    return precision if model.network.output.one_product else "fp32"
 
 
 def check_oov(model: Model, oov: str) -> None:
