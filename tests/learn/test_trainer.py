@@ -15,8 +15,9 @@ import torch
 
 from elman.config import build, parse_pairs
 from elman.errors import Interrupted, OutputError, TextError, TrainingError, UsageError
+from elman.learn import trainer
 from elman.learn.checkpoint import CHECKPOINT, load_checkpoint
-from elman.learn.measure import measure
+from elman.learn.measure import Measure, measure
 from elman.learn.run import choose_output, resolve, train_model
 from elman.network.folder import load_model, load_tensors
 from elman.text.corpus import build_corpus
@@ -66,6 +67,27 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def same(first: Path, second: Path) -> bool:
     a, b = weights(first), weights(second)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(("losses", "best"), [([2.0, 3.0, 4.0], 1), ([4.0, 3.0, 2.0], 3)])
+def test_the_network_ends_with_the_weights_of_the_best_epoch(
+    losses: list[float], best: int, texts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter(losses)
+    monkeypatch.setattr(trainer, "measure", lambda *_, **__: Measure(-next(told), 1))
+    after: list[dict[str, torch.Tensor]] = []
+    running = settings("running")  # Adam, three epochs
+
+    class Watch(trainer.Listener):
+        def on_epoch(self, entry: dict[str, object]) -> None:
+            after.append(weights(tmp_path / "model"))
+
+    model = train_model(texts[0], tmp_path / "model", running, valid=texts[1], listener=Watch())
+    found = model.network.state_dict()
+    assert model.card["result"]["best_epoch"] == best
+    for name, weight in weights(tmp_path / "model").items():
+        torch.testing.assert_close(found[name], weight, rtol=0, atol=0)
+        torch.testing.assert_close(found[name], after[best - 1][name], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
