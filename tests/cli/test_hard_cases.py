@@ -317,8 +317,10 @@ def test_ctrl_c_while_a_corpus_is_built_leaves_nothing(texts: Texts, tmp_path: P
     long, out = tmp_path / "long.txt", tmp_path / "out"
     long.write_text(Path(texts.valid).read_text() * 30_000)
     process = start("train", long, "--out", out, "--threads", "1")
-    time.sleep(1.5)
+    cache, patience = Path(os.environ["ELMAN_CACHE"]), time.monotonic() + 60
+    while not list(cache.rglob("*.tmp")) and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and error.splitlines()[0].startswith("elman: interrupted")
-    assert not list(tmp_path.rglob("*.tmp")) and not out.exists()
+    assert not list(tmp_path.rglob("*.tmp")) and not list(cache.rglob("*.tmp")) and not out.exists()
