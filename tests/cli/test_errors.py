@@ -367,3 +367,18 @@ def test_too_little_memory_is_one_sentence(
     monkeypatch.setattr(learning, "train_model", too_large)
     result = elman("train", texts.train, "--out", tmp_path / "out", *TINY)
     assert result.code == 1 and "not enough memory" in result.sentence
+
+
+def test_ctrl_c_while_the_program_is_being_loaded_leaves_with_130() -> None:
+    program = """
+import sys
+class Struck:
+    def find_spec(self, name, path, target=None):
+        if name == "elman.cli.main":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Struck())
+from elman.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "elman: interrupted\n")
