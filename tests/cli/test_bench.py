@@ -57,6 +57,7 @@ def test_growth_prints_exponents(elman: Elman, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["scoring", "--device", "cuda"], "scoring is measured on the processor only"),
         (["trainign"], "there is no part 'trainign'"),
         (["--hidden", "a"], "--hidden 'a' is no list of sizes"),
         (["--hidden", "200,,5"], "--hidden '200,,5' is no list of sizes"),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.apply.bench.plan import PART_NAMES, QUICK, Plan
-from elman.cli.common import Json, Threads, choose, note, number, print_json
+from elman.apply.bench.plan import ON_GPU, PART_NAMES, QUICK, Plan
+from elman.cli.common import Device, Json, Threads, choose, note, number, print_json
 from elman.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def bench(
         False
     ),
     threads: Threads = None,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure speed: the machine, training against plain PyTorch, scoring, growth; all by turns."""
@@ -51,10 +52,16 @@ def bench(
         plan = replace(plan, hidden=sizes("hidden", hidden))
     if batches is not None:
         plan = replace(plan, batches=sizes("batch", batches))
-    plan = replace(plan, dictionary=dictionary or plan.dictionary, rounds=rounds or plan.rounds)
+    plan = replace(plan, dictionary=dictionary or plan.dictionary, rounds=rounds or plan.rounds, device=device)
     from elman.apply.bench.suite import bench as run
+    from elman.network.devices import check_device
 
-    result = run([name for name in PART_NAMES if name in (parts or PART_NAMES)], plan, note)
+    able = PART_NAMES if device == "cpu" else ON_GPU
+    for part in parts or ():
+        if part not in able:
+            raise UsageError(f"{part} is measured on the processor only", hint="leave --device out for it")
+    check_device(device)
+    result = run([name for name in able if name in (parts or able)], plan, note)
     if as_json:
         print_json(result)
     else:
@@ -93,6 +100,7 @@ def show(result: Mapping[str, Any]) -> None:
     here = result["where"]
     line = f"{here['when']}: elman {here['elman']}, torch {here['torch']}, {here['system']} {here['processor']}, "
     line += f"{here['threads']} of {here['processors']} processors"
+    line += "" if here["device"] == "cpu" else f", {here['device']}"
     screen.print(line + ("" if here["load"] is None else f", load {here['load']:.2f} at the start"), soft_wrap=True)
     tables = {"machine": show_machine, "training": show_training, "scoring": show_scoring, "growth": show_growth}
     for name, table in tables.items():

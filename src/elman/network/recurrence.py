@@ -6,12 +6,14 @@ other under plain autograd. The equations are those of `reference.py`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from elman.network import graphs
 from elman.network.activations import Activation
 from elman.network.step_kernels import activate, send_back
 
@@ -39,15 +41,10 @@ class _Unroll(torch.autograd.Function):
         length, batch, hidden = drive.shape
         drive = drive.contiguous()
         states = drive.new_empty(length + 1, batch, hidden)
-        states[0] = initial
         weights = W.to(product)
-        copies = states if product is drive.dtype else states.new_empty(states.shape, dtype=product)
-        copies[0] = states[0]
-        recurrent = drive.new_empty(batch, hidden, dtype=product)
-        steps, sources, drives = states.unbind(0), copies.unbind(0), drive.unbind(0)
-        for t in range(length):
-            torch.mm(sources[t], weights, out=recurrent)
-            activate(drives[t], recurrent, steps[t + 1], activation, copy=None if copies is states else sources[t + 1])
+        outputs = [states] if product is drive.dtype else [states, states.new_empty(states.shape, dtype=product)]
+        graphs.run(partial(_run, activation), ("run", activation.name), (drive, initial, weights), tuple(outputs))
+        copies = outputs[-1]
         ctx.save_for_backward(states, copies, weights)
         ctx.activation = activation
         return states[1:]
@@ -59,27 +56,51 @@ class _Unroll(torch.autograd.Function):
         length, batch, hidden = error.shape
         error, back = error.contiguous(), weights.t()
         deltas = torch.empty_like(error)
-        narrow = deltas if copies is states else torch.empty_like(error, dtype=weights.dtype)
-        recurrent = error.new_empty(batch, hidden, dtype=weights.dtype)
-        steps, sources, errors, outputs = deltas.unbind(0), narrow.unbind(0), error.unbind(0), states.unbind(0)
-        for t in range(length - 1, -1, -1):
-            if t < length - 1:
-                torch.mm(sources[t + 1], back, out=recurrent)
-            send_back(
-                errors[t],
-                recurrent if t < length - 1 else None,
-                outputs[t + 1],
-                steps[t],
-                ctx.activation,
-                copy=None if narrow is deltas else sources[t],
-            )
+        outputs = [deltas] if copies is states else [deltas, torch.empty_like(error, dtype=weights.dtype)]
+        name = ("run back", ctx.activation.name)
+        graphs.run(partial(_run_back, ctx.activation), name, (error, states, weights), tuple(outputs))
+        narrow = outputs[-1]
         d_initial = d_weights = None
         if ctx.needs_input_grad[1]:
-            d_initial = torch.mm(sources[0], back).to(error.dtype)
+            d_initial = torch.mm(narrow[0], back).to(error.dtype)
         if ctx.needs_input_grad[2]:
             before, after = copies[:-1].reshape(length * batch, hidden), narrow.view(length * batch, hidden)
             d_weights = torch.mm(before.t(), after).to(error.dtype)
         return deltas, d_initial, d_weights, None, None
+
+
+def _run(
+    activation: Activation,
+    drive: Tensor,
+    initial: Tensor,
+    weights: Tensor,
+    states: Tensor,
+    copies: Tensor | None = None,
+) -> None:
+    """Fill states, (T + 1, B, H), and their copies in the type of the products, where that is another."""
+    recurrent = torch.empty_like(states[0], dtype=weights.dtype)
+    sources = (states if copies is None else copies).unbind(0)
+    steps, drives = states.unbind(0), drive.unbind(0)
+    steps[0].copy_(initial)
+    sources[0].copy_(initial)
+    for t in range(len(drives)):
+        torch.mm(sources[t], weights, out=recurrent)
+        activate(drives[t], recurrent, steps[t + 1], activation, copy=None if copies is None else sources[t + 1])
+
+
+def _run_back(
+    activation: Activation, error: Tensor, states: Tensor, weights: Tensor, deltas: Tensor, narrow: Tensor | None = None
+) -> None:
+    """Fill the errors at the hidden layer, (T, B, H), and their copies as `_run` does."""
+    recurrent, back = torch.empty_like(deltas[0], dtype=weights.dtype), weights.t()
+    sources = (deltas if narrow is None else narrow).unbind(0)
+    steps, errors, outputs = deltas.unbind(0), error.unbind(0), states.unbind(0)
+    last = len(steps) - 1
+    for t in range(last, -1, -1):
+        if t < last:
+            torch.mm(sources[t + 1], back, out=recurrent)
+        arriving, copy = recurrent if t < last else None, None if narrow is None else sources[t]
+        send_back(errors[t], arriving, outputs[t + 1], steps[t], activation, copy=copy)
 
 
 def unroll(

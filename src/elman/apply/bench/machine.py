@@ -17,20 +17,20 @@ WINDOW_ROWS = 1280  # 64 streams of 20 steps, as `training` has them at H = 5,00
 STREAMS = 64
 
 
-def precisions() -> dict[str, torch.dtype]:
-    """Return the types that products may be made in: bf16 only where the processor multiplies it in hardware."""
-    bf16 = {"bf16": torch.bfloat16} if bf16_is_fast() else {}
+def precisions(device: str = "cpu") -> dict[str, torch.dtype]:
+    """Return the types that products may be made in: bf16 only where the device multiplies it in hardware."""
+    bf16 = {"bf16": torch.bfloat16} if bf16_is_fast(device) else {}
     return {"fp32": torch.float32, **bf16}
 
 
 class Product:
     """The product of an N x K matrix with a K x M one, into a buffer; a call is one product, in GFLOP."""
 
-    def __init__(self, rows: int, inner: int, columns: int, dtype: torch.dtype) -> None:
+    def __init__(self, rows: int, inner: int, columns: int, dtype: torch.dtype, device: str = "cpu") -> None:
         draw = torch.Generator().manual_seed(0)
-        self.left = torch.randn(rows, inner, generator=draw).to(dtype)
-        self.right = torch.randn(inner, columns, generator=draw).to(dtype)
-        self.out = torch.empty(rows, columns, dtype=dtype)
+        self.left = torch.randn(rows, inner, generator=draw).to(device, dtype)
+        self.right = torch.randn(inner, columns, generator=draw).to(device, dtype)
+        self.out = torch.empty(rows, columns, dtype=dtype, device=device)
         self.gflop = 2 * rows * inner * columns / GIGA
 
     def __call__(self) -> float:
@@ -39,11 +39,11 @@ class Product:
         return self.gflop
 
 
-def best_square(sides: Sequence[int], dtype: torch.dtype, least: float) -> Product:
+def best_square(sides: Sequence[int], dtype: torch.dtype, least: float, device: str = "cpu") -> Product:
     """Return the square product whose rate is the highest."""
-    rates = {side: probe(Product(side, side, side, dtype), least) for side in sides}
+    rates = {side: probe(Product(side, side, side, dtype, device), least) for side in sides}
     side = max(rates, key=lambda side: rates[side])
-    return Product(side, side, side, dtype)
+    return Product(side, side, side, dtype, device)
 
 
 def training_shapes(hidden: int, dictionary: int) -> dict[str, tuple[int, int, int]]:
@@ -56,9 +56,9 @@ def training_shapes(hidden: int, dictionary: int) -> dict[str, tuple[int, int, i
     }
 
 
-def memory_works(megabytes: int) -> dict[str, Work]:
+def memory_works(megabytes: int, device: str = "cpu") -> dict[str, Work]:
     """Return what reads and what copies a block of memory; a call says how many GB (10^9 bytes) it moved."""
-    source = torch.ones(megabytes * 1_000_000 // 4)
+    source = torch.ones(megabytes * 1_000_000 // 4, device=device)
     target = torch.empty_like(source)
     gigabytes = source.numel() * 4 / GIGA
 
@@ -81,11 +81,13 @@ def machine(plan: Plan, tell: Tell) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for name, sizes in shapes.items():
         tell(f"machine: {name}")
-        works: dict[str, Work] = {kind: Product(*sizes, dtype) for kind, dtype in precisions().items()}
+        works: dict[str, Work] = {
+            kind: Product(*sizes, dtype, plan.device) for kind, dtype in precisions(plan.device).items()
+        }
         speeds = _rates(works, plan)
         rows.append({"name": name, "sizes": list(sizes), **{kind: _summary(speeds.get(kind)) for kind in KINDS}})
     tell("machine: memory")
-    memory = {name: _summary(speed) for name, speed in _rates(memory_works(plan.memory_mb), plan).items()}
+    memory = {name: _summary(speed) for name, speed in _rates(memory_works(plan.memory_mb, plan.device), plan).items()}
     squares = rows[: len(plan.sides)]
     best = {kind: max((row[kind]["median"] for row in squares if row[kind]), default=None) for kind in KINDS}
     return {"gemm_gflops": rows, "best_gemm_gflops": best, "memory_gb_per_second": memory}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 PART_NAMES = ("machine", "training", "scoring", "growth")
+ON_GPU = ("machine", "training")
 
 Tell = Callable[[str], None]
 """Hears, in a sentence, what is being measured now."""
@@ -33,6 +34,8 @@ class Plan:
         of the square products.
     memory_mb
         the block of memory that is read and copied, MB (10^6 bytes); it has to be larger than the caches.
+    device
+        where products and training are measured: cpu or cuda.
     grow
         for each quantity that grows (hidden, dictionary, batch, words) its values.
     """
@@ -55,6 +58,7 @@ class Plan:
     grow_batch: tuple[int, ...] = (16, 32, 64, 128)
     grow_words: tuple[int, ...] = (50_000, 100_000, 200_000, 400_000)
     threads: int | None = None
+    device: str = "cpu"
     seed: int = 1
 
     def batches_for(self, hidden: int) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ class TorchRNN(nn.Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Return s(0), zeros, (B, H)."""
-        return torch.zeros(batch, self.rnn.hidden_size)
+        return torch.zeros(batch, self.rnn.hidden_size, device=self.linear.weight.device)
 
     def loss(self, state: Tensor, symbols: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the state after a window of symbols (T, B), and the mean of - log y[target] over it."""
@@ -65,7 +65,7 @@ class TorchLoop(nn.Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Return s(0), zeros, (B, H)."""
-        return torch.zeros(batch, self.recurrent.in_features)
+        return torch.zeros(batch, self.recurrent.in_features, device=self.linear.weight.device)
 
     def loss(self, state: Tensor, symbols: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the state after a window of symbols (T, B), and the mean of - log y[target] over it."""

@@ -28,10 +28,12 @@ PARTS: dict[str, Part] = dict(zip(PART_NAMES, (machine, training, scoring, growt
 def bench(parts: Sequence[str], plan: Plan, tell: Tell = lambda message: None) -> dict[str, Any]:
     """Run the named parts in order; return what was measured and where, as plain JSON values."""
     with threads(plan.threads) as count:
-        return {"where": where(count), "plan": _describe(plan)} | {name: PARTS[name](plan, tell) for name in parts}
+        return {"where": where(count, plan.device), "plan": _describe(plan)} | {
+            name: PARTS[name](plan, tell) for name in parts
+        }
 
 
-def where(count: int) -> dict[str, Any]:
+def where(count: int, device: str = "cpu") -> dict[str, Any]:
     """Describe the machine, the versions, and how busy the machine is: the load average of the last minute."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
     return {
@@ -43,7 +45,8 @@ def where(count: int) -> dict[str, Any]:
         "processor": platform.machine(),
         "processors": os.cpu_count(),
         "threads": count,
-        "bf16": bf16_is_fast(),
+        "bf16": bf16_is_fast(device),
+        "device": device if device == "cpu" else torch.cuda.get_device_name(device),
         "kernels": kernels.available(),
         "load": load,
     }

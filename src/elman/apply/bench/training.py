@@ -18,6 +18,7 @@ from elman.config import Settings, build
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.run import resolve
 from elman.learn.steps import WindowSteps, known_symbols
+from elman.network.devices import on_device
 from elman.network.model import RecurrentNetwork
 from elman.network.outputs import OUTPUTS
 from elman.text.batches import windows
@@ -46,6 +47,7 @@ def settings_for(plan: Plan, hidden: int, output: str, batch: int) -> Settings:
                 "learn.batch": batch,
                 "learn.bptt": plan.bptt,
                 "learn.precision": plan.precision,
+                "learn.device": plan.device,
                 "learn.seed": plan.seed,
                 "learn.threads": torch.get_num_threads(),
             }
@@ -57,7 +59,7 @@ def new_network(plan: Plan, hidden: int, output: str, dictionary: int) -> Recurr
     """Return an elman network with its starting weights."""
     network = RecurrentNetwork(dictionary, settings_for(plan, hidden, output, 1).network)
     network.initialize(torch.Generator().manual_seed(plan.seed))
-    return network
+    return network.to(plan.device)
 
 
 class ElmanLearner:
@@ -101,7 +103,8 @@ class RivalLearner:
         if self.index == len(self.windows):
             self.index = 0
             self.state = self.rival.initial_state(self.batch)
-        symbols, targets = (known_symbols(part, self.text.tokenizer) for part in self.windows[self.index])
+        window, device = self.windows[self.index], self.state.device
+        symbols, targets = (on_device(known_symbols(part, self.text.tokenizer), device) for part in window)
         self.optimizer.zero_grad()
         self.state, loss = self.rival.loss(self.state, symbols, targets)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -127,7 +130,7 @@ def contestants(plan: Plan, hidden: int, text: Text) -> dict[str, Contestant]:
     found = {f"elman {name}": _ours(plan, hidden, name, network, text) for name, network in networks.items()}
     for name, kind in RIVALS.items():
         rival = kind(text.tokenizer.size, hidden)
-        rival.take_weights(networks[FULL])
+        rival.to(plan.device).take_weights(networks[FULL])
         found[name] = _theirs(plan, rival, text)
     return found
 
@@ -146,7 +149,10 @@ def _theirs(plan: Plan, rival: TorchRNN | TorchLoop, text: Text) -> Contestant:
 
 def training(plan: Plan, tell: Tell) -> dict[str, Any]:
     """Measure training for every H: words a second, ratios, and the share of the best rate of products."""
-    squares = {kind: best_square(plan.sides, dtype, plan.least / 4) for kind, dtype in precisions().items()}
+    squares = {
+        kind: best_square(plan.sides, dtype, plan.least / 4, plan.device)
+        for kind, dtype in precisions(plan.device).items()
+    }
     with written(plan.dictionary, plan.words, plan.seed) as folder:
         start = time.perf_counter()
         text = read(folder)
