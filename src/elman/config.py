@@ -55,10 +55,33 @@ class NetworkSettings(Section):
     )
     hidden: int = Field(200, ge=1, le=1_000_000, description="hidden size H")
     layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one on top of the other")
+    last_hidden: int | None = Field(
+        None, ge=1, le=1_000_000, description="H of the last layer; unset, that of the others"
+    )
+    embedding: int | None = Field(
+        None, ge=1, le=1_000_000, description="numbers that a symbol becomes; unset, what the first layer takes"
+    )
+    depth: int = Field(2, ge=2, le=100, description="cell deep-elman: layers from one state to the next")
+    context: int = Field(40, ge=1, le=1_000_000, description="cell scrn: units that change slowly")
+    rounds: int = Field(5, ge=0, le=100, description="cell mogrifier: how often input and state gate each other")
     activation: str = Field("sigmoid", description="f, the activation of the hidden layer (table ACTIVATIONS)")
     bias: bool = Field(False, description="add a bias at the hidden and output layers")
     tied: bool = Field(False, description="share one matrix between U and V: V = U^T")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of hidden units dropped on the way up, in training")
+    between_dropout: float | None = Field(
+        None, ge=0.0, lt=1.0, description="the same between layers; unset, as on the way to the output"
+    )
+    input_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of the numbers of a symbol that are dropped")
+    word_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="share of the dictionary whose rows of U are dropped")
+    weight_dropout: float = Field(
+        0.0, ge=0.0, lt=1.0, description="DropConnect: share of the recurrent weights that are dropped"
+    )
+    locked: bool = Field(False, description="dropout drops the same units at every step of a window")
+    zoneout: float = Field(0.0, ge=0.0, lt=1.0, description="chance of each unit to stay as it was, at each step")
+    ar: float = Field(
+        0.0, ge=0.0, le=HUGE, description="activation regularisation: penalty on the mean square of states"
+    )
+    tar: float = Field(0.0, ge=0.0, le=HUGE, description="temporal AR: penalty on the mean square of their changes")
     init: Literal["uniform", "irwin-hall"] = Field(
         "uniform", description="how weights start: one uniform draw, or the sum of three (Mikolov's toolkit)"
     )

@@ -34,6 +34,7 @@ def train(
     lowercase: Annotated[bool | None, setting("lowercase")] = None,
     split_punctuation: Annotated[bool | None, setting("split_punctuation")] = None,
     vocabulary: Annotated[str | None, setting("vocabulary", metavar="FILE")] = None,
+    cell: Annotated[str | None, setting("cell", metavar="NAME|module:Class")] = None,
     hidden: Annotated[int | None, setting("hidden")] = None,
     layers: Annotated[int | None, setting("layers")] = None,
     activation: Annotated[str | None, setting("activation", metavar="sigmoid|tanh|relu")] = None,
@@ -68,6 +69,7 @@ def train(
         "lowercase": lowercase,
         "split_punctuation": split_punctuation,
         "vocabulary": vocabulary,
+        "cell": cell,
         "hidden": hidden,
         "layers": layers,
         "activation": activation,
@@ -94,6 +96,10 @@ def train(
     if not out:
         raise UsageError("--out is empty", hint="give the folder to leave the model in")
 
+    if ":" in settings.network.cell:  # named by the user's own hand, so it may be imported
+        from elman.network.cells import find_cell
+
+        find_cell(settings.network.cell, allowed=[settings.network.cell])
     from elman.cli.progress import progress_of
     from elman.learn.run import train_model
 

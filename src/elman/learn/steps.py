@@ -90,9 +90,10 @@ def _follower(network: RecurrentNetwork, settings: LearnSettings, product: torch
     _check_one_product(network, "learn.output_block")
     V = network.output.V
     plain = settings.optimizer == "sgd" and settings.regime == "running" and settings.clip is None
+    plain = plain and not (network.settings.ar or network.settings.tar)
     if V is None or network.output.bias is not None or settings.device != "cpu" or not plain:
         raise UsageError(
-            "output_block needs running text and plain sgd on the cpu: no clip, no bias, U and V not tied",
+            "output_block needs running text and plain sgd on the cpu: no clip, bias, ar or tar, U and V not tied",
             hint="leave learn.output_block unset",
         )
     return OutputFollower(V, beta=settings.beta, block=settings.output_block, product=product)
@@ -226,13 +227,15 @@ class OnlineSteps:
     ) -> None:
         _check_one_product(network, "regime online")
         cell, V = network.cells[0], network.output.V
-        plain = len(network.cells) == 1 and V is not None and network.output.bias is None
-        if not (isinstance(cell, Elman) and plain and cell.activation.name == "sigmoid" and cell.bias is None):
+        plain = type(cell) is Elman and len(network.cells) == 1 and not network.between
+        alone = plain and V is not None and network.output.bias is None and network.settings.zoneout == 0.0
+        if not (alone and isinstance(cell, Elman) and cell.activation.name == "sigmoid" and cell.bias is None):
             raise UsageError(
                 "regime online trains one plain layer: sigmoid, no bias, U and V not tied",
                 hint="leave these settings as they are, or choose --regime running",
             )
-        if network.settings.dropout or settings.device != "cpu":
+        drops = ("dropout", "input_dropout", "word_dropout", "weight_dropout", "ar", "tar")
+        if any(getattr(network.settings, name) for name in drops) or settings.device != "cpu":
             raise UsageError("regime online knows no dropout and runs on the cpu", hint="choose --regime running")
         assert V is not None
         self.corpus, self.tokenizer = corpus, tokenizer

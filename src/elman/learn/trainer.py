@@ -122,10 +122,11 @@ class Trainer:
         if learn.regime == "online":
             self.steps = OnlineSteps(network, train, tokenizer, learn)
         else:
+            recurrent = {name.split(".")[-1] for name in network.recurrent_names()}
             optimizer = OPTIMIZERS[learn.optimizer](
                 network.named_parameters(),
                 beta=learn.beta,
-                rates={"U": learn.input_rate, "W": learn.recurrent_rate},
+                rates={"U": learn.input_rate, **dict.fromkeys(recurrent, learn.recurrent_rate)},
             )
             self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)
         self._losses = Losses()

@@ -10,19 +10,21 @@ from torch import Tensor, nn
 from elman.config import NetworkSettings
 from elman.errors import UsageError, nearest
 from elman.network.activations import ACTIVATIONS
-from elman.network.cells import CELLS, Cell
+from elman.network.cell import Cell, multiply
+from elman.network.cells import find_cell
 from elman.network.classes import ClassSoftmax
+from elman.network.dropping import Dropper, activity, kept_back, with_penalty
 from elman.network.encoders import ENCODERS
 from elman.network.outputs import OUTPUTS
 
 State = tuple[Tensor, ...]
-"""The states of all layers, (B, H) each."""
+"""The states of all layers, (B, state_size) each."""
 
 
 def check_tables(settings: NetworkSettings) -> None:
     """Raise `UsageError` for what no table knows, and for an output layer that cannot be had with these settings."""
+    find_cell(settings.cell)
     tables: dict[str, Mapping[str, object]] = {
-        "cell": CELLS,
         "encoder": ENCODERS,
         "output": OUTPUTS,
         "activation": ACTIVATIONS,
@@ -43,15 +45,17 @@ def check_tables(settings: NetworkSettings) -> None:
 class RecurrentNetwork(nn.Module):
     """y(t) = Pr{ w(t+1) | w(t), h(t-1) } by a recurrent net: s(t) = f( w(t) U + s(t-1) W ), y(t) = g( s(t) V ).
 
-    With several layers the states of one are the input of the next, through a matrix U of that layer, (H, H).
-    All weights are zero until `initialize`.
+    With several layers what one sends up is the input of the next. A cell that takes a drive gets it through a matrix,
+    `between`, (what comes from below, H); in the first layer that is U itself, unless symbols become vectors of another
+    size first (`network.embedding`). Where U and V are tied and the last layer sends up another number of units than a
+    row of U has, a matrix `down` lies before V. All weights are as the cells make them until `initialize`.
 
     Parameters
     ----------
     dictionary_size
         D.
     settings
-        the shape: H, layers, activation, bias, tied, dropout.
+        the shape: H, layers, activation, bias, tied, and what training drops.
     """
 
     def __init__(self, dictionary_size: int, settings: NetworkSettings) -> None:
@@ -59,44 +63,63 @@ class RecurrentNetwork(nn.Module):
         check_tables(settings)
         self.dictionary_size = dictionary_size
         self.settings = settings
-        cell = CELLS[settings.cell]
-        self.cells = nn.ModuleList(
-            cell(settings.hidden, settings.activation, bias=settings.bias) for _ in range(settings.layers)
-        )
-        drive_size = self._cell(0).drive_size
-        self.encoder = ENCODERS[settings.encoder](dictionary_size, drive_size)
-        self.between = nn.ParameterList(
-            nn.Parameter(torch.zeros(settings.hidden, drive_size)) for _ in range(settings.layers - 1)
-        )
+        kind, hidden = find_cell(settings.cell), settings.hidden
+        self.cells, self.between = nn.ModuleList(), nn.ParameterList()
+        below = settings.embedding or (0 if kind.takes_drive else hidden)
+        row = below
+        for layer in range(settings.layers):
+            last = layer == settings.layers - 1
+            cell = kind(below, (settings.last_hidden or hidden) if last else hidden, settings)
+            if cell.takes_drive and below:
+                self.between.append(nn.Parameter(torch.zeros(below, cell.drive_size)))
+            row = row or cell.drive_size
+            self.cells.append(cell)
+            below = cell.output_size
+        self.encoder = ENCODERS[settings.encoder](dictionary_size, row)
+        self.down = nn.Parameter(torch.zeros(below, row)) if settings.tied and below != row else None
+        self.top_size = below if self.down is None else row
+        """How many numbers go to the output, (.., top_size)."""
         output = OUTPUTS[settings.output]
         more = {"classes": settings.classes} if issubclass(output, ClassSoftmax) else {}
-        self.output = output(settings.hidden, dictionary_size, bias=settings.bias, tied=settings.tied, **more)
+        self.output = output(self.top_size, dictionary_size, bias=settings.bias, tied=settings.tied, **more)
 
     def _cell(self, layer: int) -> Cell:
         cell = self.cells[layer]
         assert isinstance(cell, Cell)
         return cell
 
+    def _matrix(self, layer: int) -> Tensor | None:
+        """Return the matrix that makes a layer's drive of what comes from below, where it needs one."""
+        place = layer - (len(self.cells) - len(self.between))
+        return self.between[place] if place >= 0 else None
+
     @torch.no_grad()
     def initialize(self, generator: torch.Generator, *, silent: int | None = None) -> None:
-        """Draw U, V and W from [-init_range, init_range] (or W orthogonal), W and V scaled; biases stay zero.
+        """Draw all matrices from [-init_range, init_range] (or W orthogonal), W and V scaled; vectors stay as they are.
 
         `silent` names a symbol that training never sees: its row of U stays zero, so that it says nothing.
         """
         reach = self.settings.init_range
+        recurrent = self.recurrent_names()
         for name, weight in self.named_parameters():
-            if weight.dim() == 2:
-                if name.endswith(".W") and self.settings.recurrent_init == "orthogonal":
-                    nn.init.orthogonal_(weight, generator=generator)
-                else:
-                    weight.uniform_(-reach, reach, generator=generator)
-                    for _ in range(2 if self.settings.init == "irwin-hall" else 0):
-                        weight.add_(torch.empty_like(weight).uniform_(-reach, reach, generator=generator))
-                if name.endswith(".W"):
-                    weight.mul_(self.settings.recurrent_scale)
+            if weight.dim() != 2:
+                continue
+            if name in recurrent and self.settings.recurrent_init == "orthogonal":
+                for block in torch.split(weight, weight.shape[1]):
+                    nn.init.orthogonal_(block, generator=generator)
+            else:
+                weight.uniform_(-reach, reach, generator=generator)
+                for _ in range(2 if self.settings.init == "irwin-hall" else 0):
+                    weight.add_(torch.empty_like(weight).uniform_(-reach, reach, generator=generator))
+            if name in recurrent:
+                weight.mul_(self.settings.recurrent_scale)
         self.output.scale(self.settings.output_scale)
         if silent is not None:
             self.encoder.U[silent] = 0
+
+    def recurrent_names(self) -> set[str]:
+        """Return the names of the parameters that multiply states."""
+        return {f"cells.{layer}.{name}" for layer in range(len(self.cells)) for name in self._cell(layer).recurrent}
 
     def initial_state(self, batch: int) -> State:
         """Return s(0) of every layer for `batch` sequences side by side."""
@@ -114,28 +137,33 @@ class RecurrentNetwork(nn.Module):
     ) -> tuple[State, Tensor]:
         """Run over a window of symbols, (T, B), from `state`.
 
-        Returns the state after the window and what the last layer sends to the output, (T, B, H). Dropout is applied
+        Returns the state after the window and what goes to the output, (T, B, top_size). What training drops is dropped
         only where a `generator` is given; `sparse` asks for a gradient of U that holds only the rows in use.
         """
-        drive = self.encoder(symbols, sparse=sparse)
-        after: list[Tensor] = []
-        for layer, before in enumerate(state):
-            if layer > 0:
-                drive = drive @ self.between[layer - 1]
-            states = self._cell(layer).unroll(before, drive, product)
-            after.append(states[-1])
-            drive = self._drop(states, generator)
-        return tuple(after), drive
+        after, _, above = self._unroll(state, symbols, generator, product, sparse)
+        return after, above
 
-    def _drop(self, states: Tensor, generator: torch.Generator | None) -> Tensor:
-        rate = self.settings.dropout
-        if generator is None or rate == 0.0:
-            return states
-        # One draw of 64 bits decides over four units: the rate is exact to 1/65536.
-        draws = torch.empty((states.numel() + 3) // 4, dtype=torch.int64, device=states.device)
-        bits = draws.random_(-(2**63), None, generator=generator).view(torch.int16)[: states.numel()]
-        kept = bits.view(states.shape) >= round(rate * 65536) - 32768
-        return states * kept.to(states.dtype).mul_(1 / (1 - rate))
+    def _unroll(
+        self,
+        state: State,
+        symbols: Tensor,
+        generator: torch.Generator | None,
+        product: torch.dtype | None,
+        sparse: bool,
+    ) -> tuple[State, Tensor, Tensor]:
+        """Return the state after a window, what the last layer sends up, and what of it goes to the output."""
+        drop = Dropper(self.settings, generator)
+        below = drop.words(self.encoder(symbols, sparse=sparse), symbols, self.dictionary_size)
+        below = drop.units(below, self.settings.input_dropout, locked=True)
+        after: list[Tensor] = []
+        outputs = below
+        for layer, before in enumerate(state):
+            matrix, cell = self._matrix(layer), self._cell(layer)
+            drive = below if matrix is None else multiply(below, matrix, product)
+            last, outputs = drop.unroll(cell, before, drive, product)
+            after.append(last)
+            below = drop.layer(outputs, top=layer == len(state) - 1)
+        return tuple(after), outputs, below if self.down is None else multiply(below, self.down, product)
 
     def step(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
         """Read one symbol a sequence, (B,); return the next state and log y, (B, D), without gradients."""
@@ -144,15 +172,15 @@ class RecurrentNetwork(nn.Module):
             return after, self.output.log_probs(above, self.encoder.U)
 
     def advance(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
-        """Read one symbol a sequence, (B,); return the next state and what goes to the output, (B, H)."""
-        drive = self.encoder(symbols)
+        """Read one symbol a sequence, (B,); return the next state and what goes to the output, (B, top_size)."""
+        below = self.encoder(symbols)
         after: list[Tensor] = []
         for layer, before in enumerate(state):
-            if layer > 0:
-                drive = drive @ self.between[layer - 1]
-            drive = self._cell(layer).step(before, drive)
-            after.append(drive)
-        return tuple(after), drive
+            matrix, cell = self._matrix(layer), self._cell(layer)
+            below = below if matrix is None else below @ matrix
+            after.append(kept_back(before, cell.step(before, below), self.settings.zoneout))
+            below = cell.output(after[-1])
+        return tuple(after), below if self.down is None else below @ self.down
 
     def loss(
         self,
@@ -170,9 +198,10 @@ class RecurrentNetwork(nn.Module):
 
         `symbols` and `targets` are (T, B); `weights`, (T, B), leaves targets out (0) or counts them (1). `sparse` and
         `factored` ask for the gradients of U and V in forms that `learn.optimizers.SGD` follows without a dense matrix.
+        Activation regularisation changes the gradient of this loss, not its value.
         """
         length, batch = symbols.shape
-        after, hidden = self.unroll(state, symbols, generator=generator, product=product, sparse=sparse)
+        after, outputs, hidden = self._unroll(state, symbols, generator, product, sparse)
         if weights is None:
             weights = hidden.new_ones(length, batch)
         flat = hidden.reshape(length * batch, -1)
@@ -185,6 +214,8 @@ class RecurrentNetwork(nn.Module):
             factored=factored,
             generator=generator,
         )
+        if generator is not None:
+            loss = with_penalty(loss, activity(outputs, hidden, ar=self.settings.ar, tar=self.settings.tar))
         return tuple(s.detach() for s in after), loss
 
     @torch.no_grad()

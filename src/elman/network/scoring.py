@@ -68,7 +68,7 @@ class Scorer:
     @property
     def block(self) -> int:
         """How many symbols of running text `read` should be given at once: as many as there is room for."""
-        return max(STRIDE, ROOM // self.network.settings.hidden)
+        return max(STRIDE, ROOM // self.network.top_size)
 
     @torch.no_grad()
     def read(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
@@ -83,7 +83,7 @@ class Scorer:
         count = len(symbols)
         while (streams := min(STREAMS, count // self._shortest)) > 1:
             length = count // streams
-            states = self.network.encoder.U.new_empty(count, self.network.settings.hidden)
+            states = self.network.encoder.U.new_empty(count, self.network.top_size)
             with _threads(streams * self.network.settings.hidden**2):
                 end = self._read_pieces(state, symbols[: streams * length].view(streams, length).t(), states)
             if end is not None:
