@@ -143,7 +143,9 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
         if regime not in REGIMES:
             raise ValueError(f"there is no regime {regime!r}")
         check_tables(settings)
-    except (KeyError, TypeError, ValueError, ElmanError) as error:
+    except ElmanError as error:
+        raise ModelError(f"{path / CONFIG} does not describe a model: {error.message}", hint=error.hint) from error
+    except (KeyError, TypeError, ValueError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         problem = f"it has no {problem}" if isinstance(error, KeyError) else problem
         hint = "the file is damaged, or was changed by hand"
