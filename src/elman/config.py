@@ -244,23 +244,35 @@ def flatten(tree: Mapping[str, Any], source: str = "settings") -> dict[str, Any]
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file of settings into a flat dictionary of full keys."""
+    return parse_toml(_file_text(path), str(path))
+
+
+def _file_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist", hint="give the path of a TOML file of settings") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read as text: {error}") from error
-    return parse_toml(text, str(path))
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """Read TOML text into a flat dictionary of full keys; `source` names it in errors."""
+    tree = _parse(text, source)
+    for key in NO_SETTINGS:
+        tree.pop(key, None)
+    return flatten(tree, source)
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        tree = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{source} is not TOML: {error}") from error
-    tree.pop("about", None)  # recipes say in words what they are
-    return flatten(tree, source)
+
+
+NO_SETTINGS = ("about", "tune")
+"""What a recipe holds besides settings: what it is, in words, and what `elman tune` may choose."""
 
 
 def recipe_names() -> list[str]:
@@ -271,12 +283,24 @@ def recipe_names() -> list[str]:
 
 def read_recipe(name: str) -> dict[str, Any]:
     """Read a packaged recipe by name, or a TOML file by path, into a flat dictionary of full keys."""
+    return parse_toml(*_recipe_text(name))
+
+
+def read_tuning(name: str) -> dict[str, Any]:
+    """Read what a recipe lets `elman tune` choose: its table [tune] as it stands, empty if there is none."""
+    table = _parse(*_recipe_text(name)).get("tune", {})
+    if not isinstance(table, dict):
+        raise UsageError(f"{name}: tune has to be a table", hint="[tune], and below it the ranges of settings")
+    return table
+
+
+def _recipe_text(name: str) -> tuple[str, str]:
+    """Return the text of a recipe, and what errors call it."""
     names = recipe_names()
     if name in names:
-        text = resources.files("elman.recipes").joinpath(f"{name}.toml").read_text("utf-8")
-        return parse_toml(text, f"recipe {name}")
+        return resources.files("elman.recipes").joinpath(f"{name}.toml").read_text("utf-8"), f"recipe {name}"
     if name.endswith(".toml"):
-        return read_toml(Path(name))
+        return _file_text(Path(name)), name
     close = nearest(name, names)
     raise UsageError(
         f"there is no recipe {name!r}",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from elman import __version__
-from elman.cli import bench, demo, listings, train, use
+from elman.cli import bench, demo, listings, train, tune, use
 from elman.errors import ElmanError, UsageError, nearest
 
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
@@ -33,6 +33,7 @@ app = typer.Typer(
 
 for command in (
     train.train,
+    tune.tune,
     use.evaluate,
     use.predict,
     use.generate,

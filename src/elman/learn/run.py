@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +51,9 @@ LEFT_TO_CHOOSE = (
 )
 """What `resolve` replaces by a choice of its own: no contradiction to what was chosen."""
 
+
+PACE_UPDATES = 20
+"""Updates that are timed to tell how long a training will take."""
 
 SAMPLE_PAYS = 4
 """How many times the number of negatives a dictionary holds from which a sampled softmax is chosen."""
@@ -181,6 +186,29 @@ def train_model(
     save_card(folder, card)
     trainer.forget_checkpoint()
     return Model(network.eval(), tokenizer, settings.learn.regime, card)
+
+
+def pace(train: str | Path, settings: Settings, *, valid: str | Path | None = None) -> tuple[float, int]:
+    """Return how many updates a second these settings make on a text, and how many an epoch has; nothing is kept.
+
+    Some updates are made, from the beginning of the text.
+    """
+    settings = resolve(settings)
+    assert settings.learn.threads is not None and settings.learn.alpha is not None, "settings are resolved"
+    torch.set_num_threads(settings.learn.threads)
+    source, _ = _sources(train, valid)
+    tokenizer = train_tokenizer(source, settings.text)
+    settings = choose_output(settings, tokenizer.size)
+    corpus, network = build_corpus(source, tokenizer), _new_network(tokenizer, settings)
+    steps = Trainer(network, tokenizer, settings, corpus, None, Path(), digests={}).steps
+    steps.begin(0)
+    times = []
+    for index in range(min(PACE_UPDATES, steps.per_epoch)):
+        start = time.perf_counter()
+        loss, _ = steps.update(index, 1e-9)
+        float(loss)  # of a GPU that is still at work
+        times.append(time.perf_counter() - start)
+    return 1 / statistics.median(times), steps.per_epoch
 
 
 def _holds_only_unknown(corpus: Corpus) -> bool:
