@@ -31,6 +31,16 @@ REGIMES = {
     "online": ["regime=online", "bptt=3", "bptt_block=4"],
     "class": ["output=class", "hidden=20", "alpha=0.5", "beta=1e-5"],
     "sampled": ["output=sampled", "optimizer=adam", "alpha=0.02", "negatives=5", "full_from=0.7", "dropout=0.2"],
+    "tied sample": [
+        "output=sampled",
+        "tied=true",
+        "alpha=0.3",
+        "beta=1e-4",
+        "negatives=5",
+        "full_from=0.7",
+        "embedding=5",
+    ],
+    "lstm": ["cell=lstm", "optimizer=adam", "alpha=0.02", "weight_dropout=0.2", "locked=true", "dropout=0.2", "tar=1"],
     "following": ["alpha=0.5", "beta=1e-5", "output_block=2", "precision=bf16"],
     "adaptive": ["output=adaptive", "optimizer=adam", "alpha=0.02", "clip=1"],
 }

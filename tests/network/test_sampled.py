@@ -131,3 +131,35 @@ def test_the_loss_comes_down(product: torch.dtype) -> None:
         optimizer.step(0.2)
     full.append(output.slow_loss(states, targets, weights, U).detach().item())
     assert full[1] < 0.5 * full[0]
+
+
+@pytest.mark.parametrize("negatives", [12, 100_000])
+def test_where_v_is_u_transposed_both_gradients_of_u_come_as_one(negatives: int) -> None:
+    """A network with tied matrices has the gradient of the plain formula, and that of the full softmax in the limit."""
+    settings = NetworkSettings(hidden=H, output="sampled", tied=True, activation="tanh")
+    network = RecurrentNetwork(D, settings).double()
+    network.initialize(torch.Generator().manual_seed(1))
+    network.output.negatives = negatives
+    network.output.prepare(COUNTS)
+    text = torch.randint(0, D, (5, 3), generator=torch.Generator().manual_seed(2))
+    symbols, targets, state = text[:-1], text[1:], network.initial_state(3)
+
+    def gradient(loss: torch.Tensor) -> torch.Tensor:
+        network.zero_grad()
+        loss.backward()
+        return network.encoder.U.grad.to_dense()
+
+    found = network.loss(state, symbols, targets, generator=torch.Generator().manual_seed(5), sparse=True)[1]
+    fast = gradient(found)
+    assert network.encoder.U.grad.is_sparse
+    _, hidden = network.unroll(state, symbols)
+    flat, answers = hidden.reshape(-1, H), targets.reshape(-1)
+    sample, places, offset = network.output.draw(answers, torch.Generator().manual_seed(5))
+    logits = flat @ network.encoder.U[sample].t()
+    corrected = (logits + offset).scatter(1, places.unsqueeze(1), logits.gather(1, places.unsqueeze(1)))
+    plain = -torch.log_softmax(corrected, 1).gather(1, places.unsqueeze(1)).sum() / 3
+    torch.testing.assert_close(found, plain)
+    torch.testing.assert_close(fast, gradient(plain))
+    if negatives > D:
+        network.output.sampling = False
+        torch.testing.assert_close(fast, gradient(network.loss(state, symbols, targets)[1]))

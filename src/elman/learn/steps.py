@@ -119,11 +119,12 @@ class WindowSteps:
             self.sentences = sentence_batches(corpus.ids, settings.batch, tokenizer.end_id)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.product = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-        # Rows in use pay where nothing but an update wants them; where U is V as well, every row is touched.
-        self.sparse = not network.settings.tied
-        self.factored = self.sparse and optimizer.takes_factors and settings.clip is None
+        # Rows in use pay where nothing but an update wants them; where U is V too, a full softmax touches every row.
+        tied, sampled = network.settings.tied, isinstance(network.output, SampledSoftmax)
+        self.sparse = not tied or sampled
+        self.factored = not tied and optimizer.takes_factors and settings.clip is None
         if isinstance(network.output, SampledSoftmax | ClassSoftmax):
-            network.output.before_reading = partial(optimizer.before_reading, "output.V")
+            network.output.before_reading = partial(optimizer.before_reading, "encoder.U" if tied else "output.V")
         if isinstance(network.output, SampledSoftmax):
             network.output.negatives = settings.negatives
         network.output.prepare(symbol_counts(corpus.ids, tokenizer))
@@ -165,10 +166,12 @@ class WindowSteps:
         if isinstance(self.network.output, SampledSoftmax):
             done = (self.epoch + index / self.per_epoch) / self.settings.epochs
             self.network.output.sampling = done < self.settings.full_from
+            if not self.network.output.sampling:
+                self.optimizer.settle()  # all of V is read
         symbols, targets, mask, count = self.read(index)
         state = self.carried if self.running else self.network.initial_state(symbols.shape[1])
         weights = None if mask is None else on_device(mask, self.device)
-        if not self.sparse:
+        if not self.sparse or self.network.settings.tied:
             symbols = on_device(symbols, self.device)  # else the encoder does, once it knows which rows are in use
         self.optimizer.before_reading("encoder.U", symbols)
         answers = on_device(targets, self.device)

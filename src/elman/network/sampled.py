@@ -29,6 +29,9 @@ class _SampledLoss(torch.autograd.Function):
         z(t) = exp a(t)[d] + sum over j in C but d of exp( a(t)[j] ) / p(j)
         loss = - sum_t m(t) ( a(t)[d] - log z(t) )
 
+    The columns in the sample are read from V, whose gradient is left with it as rows, or, where V is U^T, given as a
+    matrix of their own, `columns`, (M, H).
+
     z is an unbiased estimate of the sum over the dictionary; with p = 1 throughout, the loss is the full softmax's.
     """
 
@@ -36,7 +39,8 @@ class _SampledLoss(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401 - torch gives no public type for it
         states: Tensor,
-        V: Tensor,
+        V: Tensor | None,
+        columns: Tensor,
         sample: Tensor,
         places: Tensor,
         offset: Tensor,
@@ -45,15 +49,16 @@ class _SampledLoss(torch.autograd.Function):
     ) -> Tensor:
         # Products are fastest, and their plans are made only once, where their sizes come in few and round numbers.
         room = -(-len(sample) // ROUND) * ROUND
-        rows = V.new_zeros(room, V.shape[0], dtype=product)
-        rows[: len(sample)] = V.t()[sample]
+        rows = states.new_zeros(room, states.shape[1], dtype=product)
+        rows[: len(sample)] = columns if V is None else V.t()[sample]
         offset = nn.functional.pad(offset, (0, room - len(sample)), value=NEVER)
         s = states.to(product)
         errors = torch.mm(s, rows.t())
         log_probs = softmax_error(errors, places, offset=offset, with_target=False, weights=weights)
         needs = ctx.needs_input_grad
         d_states = torch.mm(errors, rows).to(states.dtype) if needs[0] else None
-        ctx.rows = Rows(sample, torch.mm(errors.t(), s)[: len(sample)].to(V.dtype)) if needs[1] else None
+        wanted = needs[1] or V is None
+        ctx.rows = Rows(sample, torch.mm(errors.t(), s)[: len(sample)].to(states.dtype)) if wanted else None
         ctx.weight, ctx.d_states = V, d_states
         return -torch.dot(weights, log_probs)
 
@@ -66,9 +71,11 @@ class _SampledLoss(torch.autograd.Function):
         if scale.device.type != "cpu" or float(scale) != 1.0:
             d_states = None if d_states is None else d_states * scale
             rows = None if rows is None else Rows(rows.ids, rows.values * scale)
+        if ctx.weight is None:
+            return d_states, None, rows.values, None, None, None, None, None
         if rows is not None:
             ctx.weight.parts = rows
-        return d_states, None, None, None, None, None, None
+        return d_states, None, None, None, None, None, None, None
 
 
 class SampledSoftmax(FullSoftmax):
@@ -78,7 +85,7 @@ class SampledSoftmax(FullSoftmax):
     that the columns in use are read and moved as rows. Evaluation, prediction and everything else use all of V.
     """
 
-    refuses = ("bias", "tied")
+    refuses = ("bias",)
     negatives = 1000
     power = 0.75
 
@@ -97,10 +104,9 @@ class SampledSoftmax(FullSoftmax):
         """
         counts = counts.to("cpu", torch.float64)
         weights = counts.pow(self.power)
-        chances, device = weights / weights.sum(), next(self.parameters()).device
-        self.frequencies = (counts / counts.sum()).to(device)
-        self.chances, self.cumulative = chances.to(device), chances.cumsum(0).to(device)
-        self.sampling = self.V is not None and self.bias is None
+        self.frequencies, self.chances = counts / counts.sum(), weights / weights.sum()
+        self.cumulative = self.chances.cumsum(0)
+        self.sampling = True
 
     def draw(self, targets: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return a sample: its symbols (M,), where each target is in it (N,), and log 1/p of each symbol (M,).
@@ -108,6 +114,10 @@ class SampledSoftmax(FullSoftmax):
         All of it is made where the targets are, and `generator` has to be there too; a GPU is waited for, as only it
         knows M.
         """
+        if self.cumulative.device != targets.device:
+            self.frequencies, self.chances, self.cumulative = (
+                part.to(targets.device) for part in (self.frequencies, self.chances, self.cumulative)
+            )
         uniform = torch.rand(self.negatives, generator=generator, dtype=torch.float64, device=targets.device)
         drawn = torch.searchsorted(self.cumulative, uniform).clamp_(max=len(self.cumulative) - 1)
         sample, inverse = torch.unique(torch.cat((targets, drawn)), return_inverse=True)
@@ -132,7 +142,9 @@ class SampledSoftmax(FullSoftmax):
         sample, places, offset = self.draw(targets, generator)
         if self.before_reading is not None:
             self.before_reading(sample)
+        # Where V is U^T its rows are looked up as symbols are, so that both gradients of U come as one.
+        columns = U if self.V is not None else nn.functional.embedding(sample, U, sparse=True)
         loss: Tensor = _SampledLoss.apply(  # type: ignore[no-untyped-call]
-            states, self.V, sample, places, offset.to(states.dtype), weights, product or states.dtype
+            states, self.V, columns, sample, places, offset.to(states.dtype), weights, product or states.dtype
         )
         return loss
