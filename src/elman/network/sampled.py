@@ -106,7 +106,13 @@ class SampledSoftmax(FullSoftmax):
         weights = counts.pow(self.power)
         self.frequencies, self.chances = counts / counts.sum(), weights / weights.sum()
         self.cumulative = self.chances.cumsum(0)
+        if self.V is not None:
+            self._move(self.V.device)
         self.sampling = True
+
+    def _move(self, device: torch.device) -> None:
+        self.frequencies, self.chances = self.frequencies.to(device), self.chances.to(device)
+        self.cumulative = self.cumulative.to(device)
 
     def draw(self, targets: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return a sample: its symbols (M,), where each target is in it (N,), and log 1/p of each symbol (M,).
@@ -114,10 +120,7 @@ class SampledSoftmax(FullSoftmax):
         All of it is made where the targets are, and `generator` has to be there too; a GPU is waited for, as only it
         knows M.
         """
-        if self.cumulative.device != targets.device:
-            self.frequencies, self.chances, self.cumulative = (
-                part.to(targets.device) for part in (self.frequencies, self.chances, self.cumulative)
-            )
+        self._move(targets.device)
         uniform = torch.rand(self.negatives, generator=generator, dtype=torch.float64, device=targets.device)
         drawn = torch.searchsorted(self.cumulative, uniform).clamp_(max=len(self.cumulative) - 1)
         sample, inverse = torch.unique(torch.cat((targets, drawn)), return_inverse=True)
