@@ -40,7 +40,7 @@ import json, resource, sys
 from pathlib import Path
 from elman.config import build, read_recipe
 from elman.learn.run import train_model
-from elman.learn.trainer import Listener
+from elman.learn.progress import Listener
 
 class Losses(Listener):
     total = 0.0

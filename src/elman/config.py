@@ -104,10 +104,32 @@ class LearnSettings(Section):
     optimizer: str = Field("sgd", description="how weights follow gradients (table OPTIMIZERS)")
     alpha: float | None = Field(None, gt=0.0, le=HUGE, description="learning rate; unset, the optimiser's own default")
     beta: float = Field(0.0, ge=0.0, lt=1.0, description="L2 regularisation: weights shrink by beta with every update")
+    adam_beta1: float = Field(
+        0.9, ge=0.0, lt=1.0, description="adam: what an update leaves of the mean gradient; 0: none is stored"
+    )
+    adam_beta2: float = Field(
+        0.999, ge=0.0, lt=1.0, description="adam, rmsprop: what an update leaves of the mean squared gradient"
+    )
+    nonmono: int = Field(
+        5, ge=1, description="nt-asgd: averaging begins when validation is worse than its best this many epochs ago"
+    )
+    average: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="validate and save a moving average of the weights; what an update leaves of it",
+    )
+    average_every: int = Field(10, ge=1, description="average, nt-asgd: updates between two weights that are averaged")
     input_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for U")
     recurrent_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for W")
     batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
     bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
+    bptt_jitter: float = Field(
+        0.0,
+        ge=0.0,
+        le=HUGE,
+        description="running text: the standard deviation of random window lengths, one in twenty about half of bptt",
+    )
     output_block: int | None = Field(
         None, ge=1, description="running text, plain sgd: time steps between two updates of V inside a window"
     )
@@ -122,15 +144,27 @@ class LearnSettings(Section):
     epochs: int = Field(20, ge=1, description="passes over the training text, at most")
     max_updates: int | None = Field(None, ge=1, description="stop after this many updates, mid-epoch too")
     schedule: str = Field("halve", description="how alpha changes (table SCHEDULES)")
+    warmup: float = Field(
+        0.0,
+        ge=0.0,
+        le=HUGE,
+        description="updates in which alpha rises from zero, whatever the schedule; below 1, a share of all updates",
+    )
+    decay: float = Field(2.0, gt=1.0, le=HUGE, description="plateau: what alpha is divided by")
     min_improvement: float = Field(
         0.003, ge=0.0, lt=1.0, description="halve: the share by which validation has to improve in an epoch"
     )
-    patience: int = Field(3, ge=1, description="epochs without a better validation before training stops early")
+    patience: int = Field(
+        3, ge=1, description="epochs without a better validation before training stops early (plateau: alpha falls)"
+    )
     stop_at_perplexity: float | None = Field(
         None, gt=1.0, le=HUGE, description="stop as soon as validation reaches this perplexity"
     )
     validate_every: int = Field(
         150, ge=1, description="stop_at_perplexity: updates between two looks at the validation text"
+    )
+    tune_temperature: bool = Field(
+        False, description="after training, divide the logits by what suits validation best (output full or sampled)"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32", description="the numbers that products are made in; weights, updates and states stay fp32"
@@ -145,6 +179,18 @@ class LearnSettings(Section):
     def _online_is_one_stream(self) -> LearnSettings:
         if self.regime == "online" and self.optimizer != "sgd":
             raise ValueError("regime online is plain SGD: optimizer must be sgd")
+        return self
+
+    @model_validator(mode="after")
+    def _one_average(self) -> LearnSettings:
+        if self.optimizer == "nt-asgd" and self.average is not None:
+            raise ValueError("nt-asgd averages the weights itself: leave learn.average unset")
+        return self
+
+    @model_validator(mode="after")
+    def _jitter_is_of_windows(self) -> LearnSettings:
+        if self.bptt_jitter and self.regime != "running":
+            raise ValueError("bptt_jitter is of windows over running text: regime must be running")
         return self
 
 
@@ -168,6 +214,12 @@ REGIME_DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 """What a regime changes in the defaults; a recipe, a file or a flag still overrules it."""
+
+OPTIMIZER_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Averaging begins where validation stops improving, which is where other schedules would stop.
+    "nt-asgd": {"learn.schedule": "constant", "learn.patience": 10},
+}
+"""What an optimiser changes in the defaults; as above."""
 
 SECTIONS: dict[str, type[Section]] = {"text": TextSettings, "network": NetworkSettings, "learn": LearnSettings}
 
@@ -324,6 +376,7 @@ def build(*layers: Mapping[str, Any]) -> Settings:
     """
     given = {full_key(key): value for layer in layers for key, value in layer.items()}
     given = REGIME_DEFAULTS.get(str(given.get("learn.regime")), {}) | given
+    given = OPTIMIZER_DEFAULTS.get(str(given.get("learn.optimizer")), {}) | given
     tree: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, value in given.items():
         section, name = key.split(".", 1)

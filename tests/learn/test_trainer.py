@@ -156,7 +156,7 @@ import sys, os, time
 from pathlib import Path
 from elman.config import build, parse_pairs
 from elman.learn.run import choose_output, resolve, train_model
-from elman.learn.trainer import Listener
+from elman.learn.progress import Listener
 
 class Slow(Listener):
     def on_update(self, progress, per_epoch, loss, per_second):

@@ -15,8 +15,8 @@ import torch
 from elman.apply.evaluate import Evaluation, evaluate
 from elman.apply.predict import Prediction, generate, predict
 from elman.config import Settings, build, read_recipe
+from elman.learn.progress import Listener
 from elman.learn.run import train_model
-from elman.learn.trainer import Listener
 from elman.network.folder import Model
 from elman.text.corpus import Corpus, build_corpus
 from elman.text.reading import TextSource

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from elman.cli.common import console, note
 from elman.config import Settings
 from elman.learn.measure import Measure
-from elman.learn.trainer import Listener
-from elman.learn.trainer import Progress as Standing
+from elman.learn.progress import Listener
+from elman.learn.progress import Progress as Standing
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -50,6 +50,10 @@ class Lines(Listener):
         """Print how the epoch went."""
         note(epoch_line(entry, self.epochs))
 
+    def on_setback(self, message: str) -> None:
+        """Print that training went back, and why."""
+        note(message)
+
 
 class Bar(Listener):
     """A bar for the epoch, with loss, perplexity, symbols/s and the time left."""
@@ -77,6 +81,12 @@ class Bar(Listener):
     def on_epoch(self, entry: dict[str, Any]) -> None:
         """Print how the epoch went, above the bar."""
         self.bar.console.print(epoch_line(entry, self.epochs), highlight=False, markup=False, soft_wrap=True)
+        if self.task is not None:
+            self.bar.reset(self.task)
+
+    def on_setback(self, message: str) -> None:
+        """Print that training went back, and why, above the bar."""
+        self.bar.console.print(message, highlight=False, markup=False, soft_wrap=True)
         if self.task is not None:
             self.bar.reset(self.task)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from elman.errors import TrainingError
+from elman.files import replacing
 from elman.network.folder import load_metadata, load_tensors, save_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
+GOOD = "good.safetensors"
+"""The checkpoint of the beginning of this epoch, which training goes back to where a loss is no number."""
 FORMAT_VERSION = 1
 
 
@@ -39,17 +44,25 @@ def save_checkpoint(folder: Path, groups: Mapping[str, Mapping[str, Tensor]], fa
     save_tensors(folder / CHECKPOINT, tensors, {"elman": json.dumps(facts)})
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read the checkpoint of `folder`; raises `ModelError` if it is not whole, `TrainingError` if it is newer."""
-    metadata = load_metadata(folder / CHECKPOINT, "training run")
+def keep_as_good(folder: Path) -> None:
+    """Keep the checkpoint as it is under a second name: a link where the disk has them, which costs nothing."""
+    (folder / GOOD).unlink(missing_ok=True)
+    try:
+        os.link(folder / CHECKPOINT, folder / GOOD)
+    except OSError:
+        with replacing(folder / GOOD) as temporary:
+            shutil.copyfile(folder / CHECKPOINT, temporary)
+
+
+def load_checkpoint(folder: Path, name: str = CHECKPOINT) -> Checkpoint:
+    """Read a checkpoint of `folder`; raises `ModelError` if it is not whole, `TrainingError` if it is newer."""
+    metadata = load_metadata(folder / name, "training run")
     try:
         facts = json.loads(metadata["elman"])
         version = int(facts["format_version"])
     except (KeyError, TypeError, ValueError) as error:
-        path = folder / CHECKPOINT
+        path = folder / name
         raise TrainingError(f"{path} is no checkpoint of elman", hint="train again with --overwrite") from error
     if version > FORMAT_VERSION:
-        raise TrainingError(
-            f"{folder / CHECKPOINT} was written by a newer elman", hint="install it: pip install -U elman"
-        )
-    return Checkpoint(folder / CHECKPOINT, facts)
+        raise TrainingError(f"{folder / name} was written by a newer elman", hint="install it: pip install -U elman")
+    return Checkpoint(folder / name, facts)

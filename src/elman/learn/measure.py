@@ -78,7 +78,7 @@ def measure(
     scorer = Scorer(network, product=product, weights=weights)
     total, symbols, zero_probs = 0.0, 0, 0
     with torch.no_grad():
-        for states, targets in _windows(scorer, corpus, tokenizer, regime, batch, oov):
+        for states, targets in states_and_targets(scorer, corpus, tokenizer, regime, batch, oov):
             for rows, following in zip(torch.split(states, ROWS), torch.split(targets, ROWS), strict=True):
                 if should_stop():
                     raise Interrupted("stopped while a text was being scored")
@@ -90,7 +90,7 @@ def measure(
     return Measure(total, symbols, zero_probs)
 
 
-def _windows(
+def states_and_targets(
     scorer: Scorer, corpus: Corpus, tokenizer: Tokenizer, regime: str, batch: int, oov: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield states, (N, H), and the symbols that came after them, (N,): of those that count, window by window."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -24,11 +25,15 @@ class Optimizer:
         L2 regularisation: every matrix shrinks by this share with each step, whatever alpha is. A bias does not.
     rates
         what alpha is multiplied by for matrices of a name: `{"U": 2.0, "W": 0.1}`.
+    moments
+        b1 and b2: what an update leaves of the mean gradient and of the mean square, where an optimiser keeps them.
     """
 
     default_alpha = 0.1
     takes_factors = False
     """Whether `step` takes the gradient of V as the two factors of a product."""
+    averages = False
+    """Whether the weights that count are means over updates, once validation stops improving (`learn.averaging`)."""
 
     def __init__(
         self,
@@ -36,10 +41,12 @@ class Optimizer:
         *,
         beta: float = 0.0,
         rates: Mapping[str, float] | None = None,
+        moments: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self.parameters = dict(parameters)
         self.beta = beta
         self.rates = dict(rates or {})
+        self.betas = moments
         self.steps = 0
 
     def rate(self, name: str) -> float:
@@ -110,8 +117,9 @@ class SGD(Optimizer):
         *,
         beta: float = 0.0,
         rates: Mapping[str, float] | None = None,
+        moments: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        super().__init__(parameters, beta=beta, rates=rates)
+        super().__init__(parameters, beta=beta, rates=rates, moments=moments)
         self.late = {}  # for each matrix that shrinks late: its rows, one a symbol, and when each shrank last
         if beta:
             for name in {"encoder.U", "output.V"} & set(self.parameters):
@@ -181,6 +189,17 @@ class SGD(Optimizer):
             shrunk_at.copy_(state[f"{name}.shrunk_at"])
 
 
+class NTASGD(SGD):
+    """SGD whose weights are averaged once validation stops improving: non-monotonically triggered averaged SGD.
+
+    The steps are those of `SGD`. When to begin and the mean itself are in `learn.averaging.TriggeredMean`.
+
+    Source: S. Merity, N. S. Keskar and R. Socher, "Regularizing and optimizing LSTM language models" (ICLR 2018).
+    """
+
+    averages = True
+
+
 class Adam(Optimizer):
     """Adam, with beta taken from the weights themselves and not from the gradient; rows move only when touched.
 
@@ -193,14 +212,13 @@ class Adam(Optimizer):
     moments of a symbol are means over its own appearances, and as v starts at zero the first of them move its row by
     more than alpha: after k of them by about alpha (1 - b1^k) / sqrt(1 - b2^k), 3.2 alpha at first, 6 alpha at ten,
     then falling. Rare words learn from few appearances, and are not driven on in between. A dense gradient touches
-    every row, which is Adam as published.
+    every row, which is Adam as published. With b1 = 0 no m is kept.
 
     Sources: D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization" (ICLR 2015); I. Loshchilov and
     F. Hutter, "Decoupled weight decay regularization" (ICLR 2019).
     """
 
     default_alpha = 0.001
-    betas = (0.9, 0.999)
     epsilon = 1e-8
 
     def __init__(
@@ -209,9 +227,11 @@ class Adam(Optimizer):
         *,
         beta: float = 0.0,
         rates: Mapping[str, float] | None = None,
+        moments: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        super().__init__(parameters, beta=beta, rates=rates)
-        self.moments = {name: Moments.of(weight) for name, weight in self.parameters.items()}
+        super().__init__(parameters, beta=beta, rates=rates, moments=moments)
+        first = self.betas[0] > 0
+        self.moments = {name: Moments.of(weight, first=first) for name, weight in self.parameters.items()}
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
         """Move every row of the weight."""
@@ -223,45 +243,115 @@ class Adam(Optimizer):
 
     def _adam(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
         moments = self.moments[name]
-        adam_rows(
-            as_rows(weight, like=weight),
-            moments.first,
-            moments.second,
-            rows.values,
-            rows.ids if len(rows.ids) else None,
+        step = partial(
+            adam_rows if moments.first is not None else square_rows,
             step=self.steps,
             alpha=alpha,
             betas=self.betas,
             epsilon=self.epsilon,
             keep=self.keep(self.parameters[name]),
         )
+        step(
+            as_rows(weight, like=weight),
+            *(moment for moment in moments if moment is not None),
+            rows.values,
+            rows.ids if len(rows.ids) else None,
+        )
 
     def state(self) -> dict[str, Tensor]:
-        """Return the number of updates, and both moments of every weight."""
-        moments = {
-            f"{name}.{key}": value for name, moments in self.moments.items() for key, value in moments._asdict().items()
-        }
-        return {"steps": torch.tensor(self.steps), **moments}
+        """Return the number of updates, and the moments of every weight."""
+        return {"steps": torch.tensor(self.steps), **self._tensors()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""
         self.steps = int(state["steps"])
-        for name, moments in self.moments.items():
-            for key, value in moments._asdict().items():
-                value.copy_(state[f"{name}.{key}"])
+        for name, value in self._tensors().items():
+            value.copy_(state[name])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{key}": value
+            for name, moments in self.moments.items()
+            for key, value in moments._asdict().items()
+            if value is not None
+        }
+
+
+class RMSProp(Adam):
+    """Adam with b1 = 0: each gradient over the root of its mean square. The mean gradient is neither made nor stored.
+
+        v <- b2 v + (1 - b2) g^2,   w <- (1 - beta) w - alpha g / ( sqrt( v / (1 - b2^n) ) + epsilon )
+
+    The division by 1 - b2^n, which the lecture lacks, is Adam's; it is what recurrent language models were tuned with.
+
+    Sources: T. Tieleman and G. Hinton, "Neural networks for machine learning", lecture 6.5 (2012); G. Melis, C. Dyer
+    and P. Blunsom, "On the state of the art of evaluation in neural language models" (ICLR 2018) for b1 = 0.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        *,
+        beta: float = 0.0,
+        rates: Mapping[str, float] | None = None,
+        moments: tuple[float, float] = (0.0, 0.999),
+    ) -> None:
+        super().__init__(parameters, beta=beta, rates=rates, moments=(0.0, moments[1]))
 
 
 class Moments(NamedTuple):
-    """What Adam remembers of one weight: m and v, (N, M)."""
+    """What Adam remembers of one weight: m, where there is one, and v, (N, M)."""
 
-    first: Tensor
+    first: Tensor | None
     second: Tensor
 
     @classmethod
-    def of(cls, weight: Tensor) -> Moments:
+    def of(cls, weight: Tensor, *, first: bool = True) -> Moments:
         """Return the moments of a weight that was never moved."""
         rows = as_rows(weight.detach(), like=weight)
-        return cls(torch.zeros_like(rows), torch.zeros_like(rows))
+        return cls(torch.zeros_like(rows) if first else None, torch.zeros_like(rows))
+
+
+SCRATCH = 1 << 16
+"""Numbers of a first moment that lives for one call of the compiled loop only: they stay in the cache."""
+
+
+def square_rows(
+    weight: Tensor,
+    second: Tensor,
+    gradient: Tensor,
+    rows: Tensor | None,
+    *,
+    step: int,
+    alpha: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    keep: float,
+) -> None:
+    """Make one step of Adam with b1 = 0 for some rows of a weight, in place; parameters as in `kernels.adam_rows`.
+
+    The compiled loop wants a first moment, so it gets one that is thrown away, a piece at a time.
+    """
+    picked, squares = (weight, second) if rows is None else (weight[rows], second[rows])
+    height = max(1, SCRATCH // max(1, gradient.shape[1]))
+    scratch = torch.empty_like(gradient[:height])
+    for start in range(0, len(gradient), height):
+        here = slice(start, start + height)
+        values = gradient[here]
+        adam_rows(
+            picked[here],
+            scratch[: len(values)].zero_(),
+            squares[here],
+            values,
+            None,
+            step=step,
+            alpha=alpha,
+            betas=betas,
+            epsilon=epsilon,
+            keep=keep,
+        )
+    if rows is not None:
+        weight[rows], second[rows] = picked, squares
 
 
 def as_rows(tensor: Tensor, *, like: Tensor) -> Tensor:
@@ -271,7 +361,7 @@ def as_rows(tensor: Tensor, *, like: Tensor) -> Tensor:
     return (tensor if like.is_contiguous() else tensor.t()).contiguous()
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "nt-asgd": NTASGD, "adam": Adam, "rmsprop": RMSProp}
 
 
 def clip_gradients(weights: Iterable[nn.Parameter], limit: float) -> Tensor:

@@ -17,11 +17,14 @@ from elman import __version__
 from elman.config import Settings, build, full_key, to_flat
 from elman.errors import ModelError, OutputError, TextError, TrainingError, UsageError, nearest
 from elman.files import make_folder, output_error
-from elman.learn.checkpoint import CHECKPOINT, load_checkpoint
-from elman.learn.measure import Measure
+from elman.learn.checkpoint import CHECKPOINT, GOOD, load_checkpoint
+from elman.learn.log import LOG
+from elman.learn.measure import Measure, measure
 from elman.learn.optimizers import OPTIMIZERS
+from elman.learn.progress import Listener, Progress
 from elman.learn.schedules import SCHEDULES
-from elman.learn.trainer import LOG, Listener, Progress, Trainer
+from elman.learn.temperature import check_foldable, fold, tune_temperature
+from elman.learn.trainer import Trainer, spread
 from elman.network.devices import bf16_is_fast, check_device, default_threads
 from elman.network.folder import (
     CARD,
@@ -33,6 +36,7 @@ from elman.network.folder import (
     read_json,
     save_card,
     save_config,
+    save_weights,
 )
 from elman.network.model import RecurrentNetwork, check_tables
 from elman.text.corpus import Corpus, build_corpus
@@ -42,6 +46,9 @@ from elman.text.tokenizers import load_tokenizer, train_tokenizer
 
 FREE_TO_CHANGE = ("learn.checkpoint_every", "learn.log_every")
 """What may differ when a run is resumed: it changes no weight."""
+
+TEMPERATURE_SYMBOLS = 1 << 15
+"""Symbols of the validation text from which the temperature is found; all of it then says whether it is better."""
 
 LEFT_TO_CHOOSE = (
     ("learn.alpha", None),
@@ -78,6 +85,8 @@ def resolve(settings: Settings) -> Settings:
             close = nearest(name, table)
             known = f"known: {', '.join(sorted(table))}"
             raise UsageError(f"there is no {key} {name!r}", hint=f"did you mean {close}?" if close else known)
+    if learn.tune_temperature:
+        check_foldable(settings.network)
     check_device(learn.device)
     precision = learn.precision
     if precision == "auto":
@@ -181,8 +190,11 @@ def train_model(
         make_folder(folder)
         save_config(folder, network, tokenizer, settings.learn.regime)
     progress = trainer.run()
+    temperature = _tune(trainer, folder) if settings.learn.tune_temperature else None
     texts = {"train": _describe(source, corpus), "valid": _describe(held_out, validation)}
     card = _card(settings, network, progress, texts, command, valid is None)
+    if temperature is not None:
+        card["result"]["temperature"] = temperature
     save_card(folder, card)
     trainer.forget_checkpoint()
     return Model(network.eval(), tokenizer, settings.learn.regime, card)
@@ -209,6 +221,29 @@ def pace(train: str | Path, settings: Settings, *, valid: str | Path | None = No
         float(loss)  # of a GPU that is still at work
         times.append(time.perf_counter() - start)
     return 1 / statistics.median(times), steps.per_epoch
+
+
+LEAST_GAIN = 1e-6
+"""The share by which a temperature has to improve validation: a second tuning after a crash then changes nothing."""
+
+
+def _tune(trainer: Trainer, folder: Path) -> float:
+    """Find the temperature that suits the validation text best, fold it into the model and save it; return it."""
+    network, corpus, learn = trainer.network, trainer.valid, trainer.settings.learn
+    assert corpus is not None, "train_model always validates"
+    batch = 1 if learn.regime == "online" else min(learn.batch, 16)
+    some = spread(corpus, TEMPERATURE_SYMBOLS)
+    temperature = tune_temperature(network, some, trainer.tokenizer, regime=learn.regime, batch=batch)
+    before = measure(network, corpus, trainer.tokenizer, regime=learn.regime, batch=batch).entropy
+    plain = {name: weight.detach().clone() for name, weight in network.output.named_parameters()}
+    fold(network, temperature)
+    after = measure(network, corpus, trainer.tokenizer, regime=learn.regime, batch=batch).entropy
+    if not after < before * (1 - LEAST_GAIN):
+        network.output.load_state_dict(plain, strict=False)
+        return 1.0
+    trainer.progress.best_entropy = after
+    save_weights(folder, network)
+    return temperature
 
 
 def _holds_only_unknown(corpus: Corpus) -> bool:
@@ -254,7 +289,7 @@ def _holds_finished_run(folder: Path, *, resume: bool, overwrite: bool) -> bool:
 
 def _ours(folder: Path) -> list[Path]:
     """Return the files of a model and of its training that are in a folder."""
-    names = (CONFIG, WEIGHTS, TOKENIZER, CARD, CHECKPOINT, LOG)
+    names = (CONFIG, WEIGHTS, TOKENIZER, CARD, CHECKPOINT, GOOD, LOG)
     return [folder / name for name in names if (folder / name).exists()]
 
 

@@ -19,11 +19,14 @@ class Schedule:
     min_improvement
         the share of the validation entropy by which an epoch has to improve to count (`Halve` only).
     patience
-        epochs without a better validation before training stops.
+        epochs without a better validation before training stops (`Plateau`: before alpha falls).
+    decay
+        what alpha is divided by (`Plateau` only).
     """
 
     min_improvement: float = 0.003
     patience: int = 3
+    decay: float = 2.0
     scale: float = 1.0
     halving: bool = False
     best: float = math.inf
@@ -90,4 +93,35 @@ class Cosine(Schedule):
         return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
-SCHEDULES: dict[str, type[Schedule]] = {"constant": Schedule, "halve": Halve, "linear": Linear, "cosine": Cosine}
+@dataclass
+class Plateau(Schedule):
+    """Divide alpha by `decay` after `patience` epochs without a better validation; stop when that brought nothing.
+
+    Training stops when, after alpha was divided, as many epochs again went by without a better validation.
+    """
+
+    def after_epoch(self, entropy: float) -> bool:
+        """Divide alpha where patience runs out for the first time since the best epoch; stop at the second."""
+        if entropy < self.best:
+            self.halving = False
+        if not super().after_epoch(entropy):
+            return False
+        if self.halving:
+            return True
+        self.halving, self.waited = True, 0
+        self.scale /= self.decay
+        return False
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Schedule,
+    "halve": Halve,
+    "plateau": Plateau,
+    "linear": Linear,
+    "cosine": Cosine,
+}
+
+
+def warm_up(update: int, updates: float) -> float:
+    """Return what alpha is multiplied by in update number `update`, from 1: it rises in a line to 1 at `updates`."""
+    return min(1.0, update / updates) if updates > 0 else 1.0

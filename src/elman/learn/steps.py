@@ -6,6 +6,7 @@ from one update to the next (the states, the generator of dropout) comes out as 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Protocol
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from elman.config import LearnSettings
-from elman.errors import UsageError
+from elman.errors import TrainingError, UsageError
 from elman.learn.following import OutputFollower
+from elman.learn.nonsense import SLOWER, Finding, bad_gradients, bad_part, bad_weights
 from elman.learn.online import OnlineLearner
 from elman.learn.optimizers import Optimizer, clip_gradients
 from elman.network.cells import Elman
@@ -24,7 +26,7 @@ from elman.network.devices import on_device
 from elman.network.model import RecurrentNetwork, State
 from elman.network.outputs import OUTPUTS
 from elman.network.sampled import SampledSoftmax
-from elman.text.batches import Batch, known, sentence_batches, windows
+from elman.text.batches import Batch, RandomWindows, known, sentence_batches, windows
 from elman.text.corpus import Corpus
 from elman.text.symbols import Tokenizer
 
@@ -47,7 +49,10 @@ class Steps(Protocol):
 
     @property
     def per_epoch(self) -> int:
-        """How many updates an epoch has."""
+        """How many updates this epoch has."""
+
+    def planned(self, epochs: int) -> int:
+        """Return how many updates the first `epochs` epochs have together."""
 
     def begin(self, epoch: int) -> None:
         """Start an epoch: the states go back to s(0); independent sentences get a new order."""
@@ -55,8 +60,12 @@ class Steps(Protocol):
     def update(self, index: int, alpha: float) -> tuple[float | Tensor, int]:
         """Make one update; return the loss (nats, summed) and the number of symbols that it was summed over.
 
-        The loss may be a tensor, (), on a GPU that is still at work on it: to read it is to wait.
+        The loss may be a tensor, (), on a GPU that is still at work on it: to read it is to wait. Where it is a number
+        and not a finite one, the weights stay as they were.
         """
+
+    def explain(self, index: int) -> Finding:
+        """Say what became no number in update `index`, or before it, given that a loss did."""
 
     def end(self) -> None:
         """Finish an epoch, so that the weights are what has been learnt."""
@@ -113,7 +122,12 @@ class WindowSteps:
         self.network, self.optimizer, self.tokenizer, self.settings = network, optimizer, tokenizer, settings
         self.device = next(network.parameters()).device
         self.running = settings.regime == "running"
-        if self.running:
+        self.random: RandomWindows | None = None
+        if self.running and settings.bptt_jitter:
+            cut = (corpus.ids, settings.batch, settings.bptt, tokenizer.end_id)
+            self.random = RandomWindows(*cut, jitter=settings.bptt_jitter, seed=settings.seed)
+            self.windows = self.random.epoch(0)
+        elif self.running:
             self.windows = windows(corpus.ids, settings.batch, settings.bptt, tokenizer.end_id)
         else:
             self.sentences = sentence_batches(corpus.ids, settings.batch, tokenizer.end_id)
@@ -131,17 +145,28 @@ class WindowSteps:
         self.follower = _follower(network, settings, self.product)
         self.carried: State = ()
         self.order = np.zeros(0, dtype=np.int64)
+        self.trouble: Finding | None = None
 
     @property
     def per_epoch(self) -> int:
-        """How many windows or batches an epoch has."""
+        """How many windows or batches this epoch has."""
         return len(self.windows) if self.running else len(self.sentences)
+
+    def planned(self, epochs: int) -> int:
+        """Return how many windows or batches the first `epochs` epochs have together."""
+        if self.random is None:
+            return epochs * self.per_epoch
+        return sum(self.random.count(epoch) for epoch in range(epochs))
 
     def begin(self, epoch: int) -> None:
         """Start an epoch; the order of independent sentences follows from seed and epoch alone."""
         if self.follower is not None:
             self.follower.refresh()
         self.epoch = epoch
+        self.trouble = None
+        self._forget_gradients()
+        if self.random is not None:
+            self.windows = self.random.epoch(epoch)
         if self.running:
             self.carried = self.network.initial_state(self.settings.batch)
         else:
@@ -194,13 +219,43 @@ class WindowSteps:
             loss, errors = self.follower.learn(hidden.detach(), answers, alpha)
             hidden.backward(errors)  # type: ignore[no-untyped-call]
             state = tuple(s.detach() for s in after)
-        if self.settings.clip is not None:
-            clip_gradients(self.network.parameters(), self.settings.clip)
+        loss = loss.detach()
+        found = float(loss) if self.device.type == "cpu" else loss.double()
+        if self.settings.clip is not None and not self._clip(self.settings.clip, symbols.shape[0]):
+            found = math.nan
+        if isinstance(found, float) and not math.isfinite(found):
+            return found, count  # nothing is moved, so that `explain` sees what it came from
         self.optimizer.step(alpha)
         if self.running:
             self.carried = state
-        loss = loss.detach()
-        return (float(loss) if self.device.type == "cpu" else loss.double()) * symbols.shape[1], count
+        return found * symbols.shape[1], count
+
+    def _clip(self, limit: float, length: int) -> bool:
+        """Clip the gradients; return whether they are numbers, as far as that is known without waiting for a GPU.
+
+        Gradients are sums over the window, so that a window moves the weights in proportion to its length. Where
+        lengths are random the limit is in proportion to them too, or clipping would undo that.
+        """
+        scale = length / self.settings.bptt if self.random is not None else 1.0
+        norm = clip_gradients(self.network.parameters(), limit * scale)
+        if norm.device.type != "cpu" or math.isfinite(float(norm)):
+            return True
+        self.trouble = bad_gradients(self.network.named_parameters())
+        return False
+
+    def _forget_gradients(self) -> None:
+        for weight in self.network.parameters():
+            weight.grad = None
+            vars(weight).pop("parts", None)
+
+    def explain(self, index: int) -> Finding:
+        """Look at the gradients, then at the weights, then at the window part by part."""
+        found = self.trouble or bad_weights(self.network.named_parameters())
+        if found is None and index < self.per_epoch:
+            symbols = self.read(index)[0]
+            state = self.carried if self.running else self.network.initial_state(symbols.shape[1])
+            found = bad_part(self.network, state, on_device(symbols, self.device))
+        return found or Finding("no part of the network holds what is no number by now", SLOWER)
 
     def end(self) -> None:
         """Let the optimiser do what it put off."""
@@ -257,6 +312,10 @@ class OnlineSteps:
         """How many pieces of ONLINE_WORDS words an epoch has."""
         return -(-len(self.corpus.ids) // ONLINE_WORDS)
 
+    def planned(self, epochs: int) -> int:
+        """Return how many pieces `epochs` epochs have together."""
+        return epochs * self.per_epoch
+
     def begin(self, epoch: int) -> None:
         """Start the stream again, with the first state all ones."""
         self.learner.reset(self.tokenizer.end_id)
@@ -265,7 +324,17 @@ class OnlineSteps:
         """Learn the next ONLINE_WORDS words."""
         piece = np.asarray(self.corpus.ids[index * ONLINE_WORDS : (index + 1) * ONLINE_WORDS], dtype=np.int64)
         self.learner.alpha = alpha
-        return -self.learner.learn(known_symbols(piece, self.tokenizer)), len(piece)
+        try:
+            return -self.learner.learn(known_symbols(piece, self.tokenizer)), len(piece)
+        except TrainingError:
+            return math.nan, len(piece)
+
+    def explain(self, index: int) -> Finding:
+        """Name the weights that hold what is no number."""
+        learner = self.learner
+        names = [name for name in "UWV" if not bool(getattr(learner, name).isfinite().all())]
+        what = f"{' and '.join(names)} grew beyond all numbers" if names else "the logits overflowed"
+        return Finding(what, SLOWER)
 
     def end(self) -> None:
         """Bring V up to date."""

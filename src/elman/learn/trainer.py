@@ -6,11 +6,10 @@ of threads: all that an update depends on is in the checkpoint, and writing one 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,16 @@ import numpy as np
 import torch
 
 from elman.config import Settings, to_flat
-from elman.errors import Interrupted, OutputError, TrainingError
-from elman.files import write_text
-from elman.learn.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from elman.errors import ElmanError, Interrupted, TrainingError
+from elman.learn.averaging import average_of
+from elman.learn.checkpoint import CHECKPOINT, GOOD, Checkpoint, keep_as_good, load_checkpoint, save_checkpoint
+from elman.learn.log import Log
 from elman.learn.losses import Losses
 from elman.learn.measure import Measure, measure
+from elman.learn.nonsense import Nonsense
 from elman.learn.optimizers import OPTIMIZERS
-from elman.learn.schedules import SCHEDULES
+from elman.learn.progress import Listener, Progress
+from elman.learn.schedules import SCHEDULES, warm_up
 from elman.learn.steps import OnlineSteps, Steps, WindowSteps
 from elman.network.devices import int8_is_fast
 from elman.network.folder import WEIGHTS, load_weights, save_weights
@@ -32,30 +34,8 @@ from elman.network.model import RecurrentNetwork
 from elman.text.corpus import Corpus
 from elman.text.symbols import Tokenizer
 
-LOG = "log.jsonl"
-
-
-@dataclass
-class Progress:
-    """Where training stands; plain numbers, so that a checkpoint can hold them."""
-
-    epoch: int = 0
-    index: int = 0
-    update: int = 0
-    epoch_loss: float = 0.0
-    epoch_symbols: int = 0
-    symbols: int = 0
-    seconds: float = 0.0
-    training_seconds: float = 0.0
-    best_entropy: float | None = None
-    best_epoch: int = 0
-    glance_gap: float = 0.0
-    finished: bool = False
-
-    @property
-    def symbols_per_second(self) -> float:
-        """Speed of training alone, without validation, over the whole run."""
-        return self.symbols / max(self.training_seconds, 1e-9)
+AFTER_SETBACK = 0.25
+"""What alpha is multiplied by when training goes back. It does so once, so that has to be enough."""
 
 
 GLANCE = 8192
@@ -70,16 +50,6 @@ def spread(corpus: Corpus, size: int, pieces: int = 16) -> Corpus:
     starts = np.linspace(0, len(ids) - size // pieces, pieces, dtype=np.int64)
     some: Any = np.concatenate([ids[start : start + size // pieces] for start in starts])
     return replace(corpus, ids=some)
-
-
-class Listener:
-    """What wants to know how training goes: the progress bar of the command line, or nobody."""
-
-    def on_update(self, progress: Progress, per_epoch: int, loss: float, symbols_per_second: float) -> None:
-        """Hear of every update; `loss` is in nats a symbol over the epoch so far."""
-
-    def on_epoch(self, entry: dict[str, Any]) -> None:
-        """Hear of every epoch: what went into the log."""
 
 
 class Trainer:
@@ -117,7 +87,11 @@ class Trainer:
         self.train, self.valid, self.digests = train, valid, digests
         self.listener, self.should_stop = listener or Listener(), should_stop
         self.progress = Progress()
-        self.schedule = SCHEDULES[learn.schedule](min_improvement=learn.min_improvement, patience=learn.patience)
+        self.schedule = SCHEDULES[learn.schedule](
+            min_improvement=learn.min_improvement, patience=learn.patience, decay=learn.decay
+        )
+        self.average = average_of(network.named_parameters(), learn)
+        self.log = Log(folder)
         self.steps: Steps
         if learn.regime == "online":
             self.steps = OnlineSteps(network, train, tokenizer, learn)
@@ -127,6 +101,7 @@ class Trainer:
                 network.named_parameters(),
                 beta=learn.beta,
                 rates={"U": learn.input_rate, **dict.fromkeys(recurrent, learn.recurrent_rate)},
+                moments=(learn.adam_beta1, learn.adam_beta2),
             )
             self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)
         self._losses = Losses()
@@ -141,25 +116,30 @@ class Trainer:
         """
         self._clock = time.perf_counter()
         if not self._resumed:
-            self._cut_log(0)
+            self.log.cut(0)
             self.steps.begin(0)
-            self.save()
-        progress = self.progress
-        while not progress.finished:
-            self._epoch()
+            self._save_good()
+        while not self.progress.finished:
+            try:
+                self._epoch()
+            except Nonsense as nonsense:
+                self._go_back(nonsense)
         self._tick()
         self._load_best()
-        return progress
+        return self.progress
 
     def _epoch(self) -> None:
         progress, planned = self.progress, self.planned_updates
         while progress.index < self.steps.per_epoch and progress.update < planned:
-            alpha = self.alpha(progress.update / planned)
+            alpha = self.alpha(progress.update)
             loss, symbols = self.steps.update(progress.index, alpha)
             progress.update += 1
             self._losses.append(loss, symbols, progress.update, alpha)
             if self._losses.due or not progress.epoch_symbols:  # without any there is nothing to show
                 self._count_losses()
+            if self.average.due(progress.update):
+                self.steps.end()
+                self.average.take()
             progress.index += 1
             progress.symbols += symbols
             self._after_update(alpha)
@@ -167,13 +147,13 @@ class Trainer:
                 return
         self._count_losses()
         self.steps.end()
-        self._after_epoch(self.alpha(progress.update / planned))
+        self._after_epoch(self.alpha(progress.update))
 
     def _count_losses(self) -> None:
-        """Add up the losses of the updates since the last time; stop at one that is no number."""
+        """Add up the losses of the updates since the last time; raise `Nonsense` at one that is no number."""
         for loss, symbols, update, alpha in self._losses.take():
             if not math.isfinite(loss):
-                self._stop_at_nonsense(loss, update, alpha)
+                raise Nonsense(loss, update, alpha)
             self.progress.epoch_loss += loss
             self.progress.epoch_symbols += symbols
 
@@ -181,14 +161,16 @@ class Trainer:
     def planned_updates(self) -> int:
         """How many updates the run makes unless validation stops it."""
         learn = self.settings.learn
-        planned = learn.epochs * self.steps.per_epoch
+        planned = self.steps.planned(learn.epochs)
         return planned if learn.max_updates is None else min(planned, learn.max_updates)
 
-    def alpha(self, share: float) -> float:
-        """Return the learning rate when this share of the planned updates is done."""
-        alpha = self.settings.learn.alpha
-        assert alpha is not None, "settings are resolved"
-        return alpha * self.schedule.factor(share)
+    def alpha(self, done: int) -> float:
+        """Return the learning rate when so many updates are done."""
+        learn, planned = self.settings.learn, self.planned_updates
+        assert learn.alpha is not None, "settings are resolved"
+        warmup = learn.warmup if learn.warmup >= 1 else learn.warmup * planned
+        factor = self.schedule.factor(done / planned) * warm_up(done + 1, warmup)
+        return learn.alpha * self.progress.alpha_scale * factor
 
     def _after_update(self, alpha: float) -> None:
         progress, learn = self.progress, self.settings.learn
@@ -199,7 +181,7 @@ class Trainer:
         per_second = progress.symbols_per_second
         self.listener.on_update(progress, self.steps.per_epoch, entropy, per_second)
         if progress.update % learn.log_every == 0:
-            self._log(
+            self.log.add(
                 {
                     "update": progress.update,
                     "epoch": progress.epoch + 1,
@@ -237,7 +219,7 @@ class Trainer:
             entry |= {"valid_loss": entropy, "valid_perplexity": Measure(-entropy, 1).perplexity}
             reached = self._is_goal(entropy)
         self._tick()
-        self._log(entry | {"seconds": round(progress.seconds, 3)})
+        self.log.add(entry | {"seconds": round(progress.seconds, 3)})
         if reached:
             progress.best_entropy, progress.best_epoch = entry["valid_loss"], progress.epoch + 1
             progress.epoch, progress.index, progress.finished = progress.epoch + 1, 0, True
@@ -265,37 +247,41 @@ class Trainer:
             validation = self._validate(self.valid)
             entropy = validation.entropy
             if not math.isfinite(entropy):
-                self._stop_at_nonsense(entropy, progress.update + 1, alpha)
+                raise Nonsense(entropy, progress.update + 1, alpha)
             entry |= {"valid_loss": entropy, "valid_perplexity": validation.perplexity}
             entry["best"] = progress.best_entropy is None or entropy < progress.best_entropy
             if entry["best"]:
                 progress.best_entropy, progress.best_epoch = entropy, progress.epoch + 1
                 self._save_best()
-            elif self.schedule.restores_best:
+            elif self.schedule.restores_best and not self.average.active:
                 self._load_best()
             stop = self.schedule.after_epoch(entropy) or self._is_goal(entropy)
+            if self.average.after_epoch(entropy):
+                self.average.start()
+                entry["averaging"] = True
         self._tick()
         entry |= {"symbols_per_second": round(progress.symbols_per_second, 1), "seconds": round(progress.seconds, 3)}
-        self._log(entry)
+        self.log.add(entry)
         self.listener.on_epoch(entry)
         progress.epoch += 1
         progress.index, progress.epoch_loss, progress.epoch_symbols = 0, 0.0, 0
         progress.finished = stop or progress.update >= self.planned_updates
         self.steps.begin(progress.epoch)
-        self.save()
+        self._save_good()
 
     def _validate(self, corpus: Corpus) -> Measure:
         learn = self.settings.learn
         try:
-            return measure(
-                self.network,
-                corpus,
-                self.tokenizer,
-                regime=learn.regime,
-                batch=1 if learn.regime == "online" else min(learn.batch, 16),
-                product=self._validation_product(),
-                should_stop=self.should_stop,
-            )
+            with self.average.in_place():
+                return measure(
+                    self.network,
+                    corpus,
+                    self.tokenizer,
+                    regime=learn.regime,
+                    batch=1 if learn.regime == "online" else min(learn.batch, 16),
+                    product=self._validation_product(),
+                    should_stop=self.should_stop,
+                )
         except Interrupted as error:
             self.save()
             raise self._interrupted() from error
@@ -320,20 +306,47 @@ class Trainer:
             hint="the same command with --resume goes on from there",
         )
 
-    def _stop_at_nonsense(self, loss: float, update: int, alpha: float) -> None:
-        kept = (
-            f"the model of epoch {self.progress.best_epoch} is kept in {self.folder}"
-            if self.progress.best_epoch
-            else "no epoch was finished, so there is no model to keep"
-        )
-        raise TrainingError(
-            f"the loss became {loss} at update {update} (epoch {self.progress.epoch + 1}, alpha {alpha:g}); {kept}",
-            hint="try a smaller --alpha, or --clip 1",
-        )
+    def _go_back(self, nonsense: Nonsense) -> None:
+        """Go back to the beginning of the epoch with a smaller alpha, once; or raise `TrainingError`.
+
+        To the beginning of the epoch, as that is the same whether or not the run was interrupted in between.
+        """
+        finding = self.steps.explain(self.progress.index)
+        update, alpha, epoch = nonsense.update, nonsense.alpha, self.progress.epoch + 1
+        happened = f"{nonsense} at update {update} (epoch {epoch}, alpha {alpha:g}): {finding.what}"
+        if self.progress.setbacks or not self._take_good():
+            raise TrainingError(f"{happened}; {self._kept()}", hint=finding.hint)
+        self.progress.setbacks += 1
+        self.progress.alpha_scale *= AFTER_SETBACK
+        message = f"{happened}; training goes back to update {self.progress.update}, with alpha times {AFTER_SETBACK:g}"
+        self.log.cut(self.progress.update, setback=False)
+        entry = {"update": self.progress.update, "epoch": epoch, "setback": message, "failed_update": update}
+        self.log.add(entry | {"alpha_scale": self.progress.alpha_scale, "seconds": round(self.progress.seconds, 3)})
+        self.listener.on_setback(f"{message} ({finding.hint})")
+        self._save_good()
+
+    def _take_good(self) -> bool:
+        """Take up the state of the epoch's beginning, if it is there and its numbers are numbers."""
+        self._tick()
+        self._losses, seconds = Losses(), self.progress.seconds
+        try:
+            self._take(load_checkpoint(self.folder, GOOD))
+        except ElmanError:
+            return False
+        self.progress.seconds = seconds
+        self._best_at = -1
+        return True
+
+    def _kept(self) -> str:
+        """Say which model is left in the folder."""
+        if self.progress.best_epoch:
+            return f"the model of epoch {self.progress.best_epoch} is kept in {self.folder}"
+        return "no epoch was finished, so there is no model to keep"
 
     def _save_best(self) -> None:
-        save_weights(self.folder, self.network)
-        self._best_at = self.progress.update
+        with self.average.in_place():
+            save_weights(self.folder, self.network)
+        self._best_at = -1 if self.average.active else self.progress.update
 
     def _load_best(self) -> None:
         if self._best_at != self.progress.update and (self.folder / WEIGHTS).exists():
@@ -346,14 +359,24 @@ class Trainer:
         """Write a checkpoint from which training goes on as if it had never stopped."""
         self._count_losses()
         self._tick()
-        groups = {"weights": self.network.state_dict(), "steps": self.steps.state()}
+        groups = {
+            "weights": self.network.state_dict(),
+            "steps": self.steps.state(),
+            "average": self.average.weights,
+        }
         facts = {
             "settings": to_flat(self.settings),
             "progress": asdict(self.progress),
             "schedule": self.schedule.state(),
+            "average": self.average.facts(),
             "digests": self.digests,
         }
         save_checkpoint(self.folder, groups, facts)
+
+    def _save_good(self) -> None:
+        """Write a checkpoint of an epoch's beginning, and keep it to go back to."""
+        self.save()
+        keep_as_good(self.folder)
 
     def resume(self) -> None:
         """Take up the checkpoint of the folder; the next `run` goes on from there."""
@@ -364,7 +387,9 @@ class Trainer:
                 hint="give the same training and validation text, or another --out",
             )
         self._take(checkpoint)
-        self._cut_log(self.progress.update)
+        if self.progress.index == 0:  # the run may have been killed before this was done
+            keep_as_good(self.folder)
+        self.log.cut(self.progress.update, setback=self.progress.setbacks > 0)
         self._resumed = True
 
     def _take(self, checkpoint: Checkpoint) -> None:
@@ -374,33 +399,9 @@ class Trainer:
             setattr(self.schedule, name, value)
         self.steps.begin(self.progress.epoch)
         self.steps.load_state(checkpoint.group("steps"))
+        self.average.load(checkpoint.group("average"), checkpoint.facts.get("average", {}))
 
     def forget_checkpoint(self) -> None:
-        """Remove the checkpoint of a finished run."""
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
-
-    # The log
-
-    def _log(self, entry: dict[str, Any]) -> None:
-        path = self.folder / LOG
-        try:
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-
-    def _cut_log(self, update: int) -> None:
-        """Drop what the log says of updates after `update`: they will be made again."""
-        path = self.folder / LOG
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if (entry := _entry(line)) is not None and entry.get("update", 0) <= update]
-        write_text(path, "".join(line + "\n" for line in kept))
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    """Read a line of the log; a line that a crash cut short is none."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
+        """Remove the checkpoints of a finished run."""
+        for name in (CHECKPOINT, GOOD):
+            (self.folder / name).unlink(missing_ok=True)

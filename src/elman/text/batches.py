@@ -44,27 +44,36 @@ class Windows:
     """The windows over the streams of a text: item i is (inputs, targets), (T, B) each, copied when it is asked for.
 
     Windows follow each other, T = `length` steps at a time; the last may be shorter. With batch = 1 nothing is lost.
+    With `cuts`, (n + 1,), window i is the steps cuts[i] .. cuts[i + 1] - 1 instead.
     """
 
-    def __init__(self, ids: Ids, batch: int, length: int, end_id: int) -> None:
+    def __init__(
+        self, ids: Ids, batch: int, length: int, end_id: int, *, cuts: NDArray[np.int64] | None = None
+    ) -> None:
         self._steps = _stream_length(ids, batch)
         self._streams = ids[: batch * self._steps].reshape(batch, self._steps)  # a view
         self._first = np.array([end_id, *(int(ids[b * self._steps - 1]) for b in range(1, batch))], dtype=np.int64)
         self._length = length
+        self._cuts = cuts
 
     def __len__(self) -> int:
-        return -(-self._steps // self._length)
+        return -(-self._steps // self._length) if self._cuts is None else len(self._cuts) - 1
 
     @property
     def targets(self) -> int:
         """How many ids are targets: all but the tail."""
         return int(self._streams.size)
 
+    def span(self, index: int) -> tuple[int, int]:
+        """Return the step that a window begins with, and the one after its last."""
+        if self._cuts is not None:
+            return int(self._cuts[index]), int(self._cuts[index + 1])
+        return index * self._length, min((index + 1) * self._length, self._steps)
+
     def __getitem__(self, index: int) -> tuple[Batch, Batch]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self)} windows, not {index}")
-        start = (index % len(self)) * self._length
-        stop = min(start + self._length, self._steps)
+        start, stop = self.span(index % len(self))
         inputs = np.empty((stop - start, len(self._first)), dtype=np.int64)
         inputs[0] = self._streams[:, start - 1] if start else self._first
         inputs[1:] = self._streams[:, start : stop - 1].T
@@ -88,6 +97,50 @@ def windows(ids: Ids, batch: int, length: int, end_id: int) -> Windows:
         for a text of fewer than `batch` ids.
     """
     return Windows(ids, batch, length, end_id)
+
+
+HALF = 0.05  # the share of windows about half as long, and
+LEAST = 5  # the shortest window, of Merity et al.
+
+
+def random_cuts(steps: int, length: int, jitter: float, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return where the windows of random lengths over `steps` steps begin, and at the end `steps`; (n + 1,).
+
+    A length is a normal draw about `length`, or with a chance of 0.05 about half of it, with `jitter` as the standard
+    deviation, and at least 5 (or `length`, if that is less). The same seed and epoch give the same cuts. So that every
+    step is in one window, the last is what is left over.
+
+    Source: S. Merity, N. S. Keskar and R. Socher, "Regularizing and optimizing LSTM language models" (ICLR 2018).
+    """
+    draw = np.random.default_rng([seed, epoch, steps])
+    pieces, reached = [np.zeros(1, dtype=np.int64)], 0
+    while reached < steps:
+        count = 1 + (steps - reached) // length
+        means = np.where(draw.random(count) < HALF, length / 2, length)
+        lengths = np.maximum(min(LEAST, length), draw.normal(means, jitter).astype(np.int64))
+        ends = reached + np.cumsum(lengths)
+        pieces.append(ends[ends < steps])
+        reached = int(ends[-1])
+    return np.concatenate([*pieces, [steps]])
+
+
+class RandomWindows:
+    """Windows of random lengths, cut anew for every epoch (see `random_cuts`); `count` of an epoch without its text."""
+
+    def __init__(self, ids: Ids, batch: int, length: int, end_id: int, *, jitter: float, seed: int) -> None:
+        self._given = (ids, batch, length, end_id)
+        self._cut = (_stream_length(ids, batch), length, jitter, seed)
+        self._counts: dict[int, int] = {}
+
+    def epoch(self, epoch: int) -> Windows:
+        """Return the windows of an epoch."""
+        return Windows(*self._given, cuts=random_cuts(*self._cut, epoch))
+
+    def count(self, epoch: int) -> int:
+        """Return how many windows an epoch has."""
+        if epoch not in self._counts:
+            self._counts[epoch] = len(random_cuts(*self._cut, epoch)) - 1
+        return self._counts[epoch]
 
 
 def _stream_length(ids: Ids, batch: int) -> int:
