@@ -5,7 +5,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from elman.config import REGIME_DEFAULTS, SECTIONS
+from elman.config import OPTIMIZER_DEFAULTS, REGIME_DEFAULTS, SECTIONS
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.schedules import SCHEDULES
 from elman.network.activations import ACTIVATIONS
@@ -82,11 +82,11 @@ def page() -> str:
             values, default = choices(f"{section}.{name}", field), shown(field.default)
             lines.append(f"| `{name}` | {values} | {default} | {cell(field.description or '')} |")
         lines.append("")
-    lines += ["## What a regime changes in the defaults", ""]
-    lines += ["A regime brings defaults of its own; a recipe, a file or a flag still overrules them.", ""]
-    for regime, values in REGIME_DEFAULTS.items():
-        lines += [f"`{regime}`: " + ", ".join(f"`{key} = {value}`" for key, value in values.items()) + "."]
-    return "\n".join(lines) + "\n"
+    lines += ["## What a regime or an optimiser changes in the defaults", ""]
+    lines += ["Some bring defaults of their own; a recipe, a file or a flag still overrules them.", ""]
+    for name, values in (REGIME_DEFAULTS | OPTIMIZER_DEFAULTS).items():
+        lines += [f"`{name}`: " + ", ".join(f"`{key} = {value}`" for key, value in values.items()) + ".", ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 if __name__ == "__main__":

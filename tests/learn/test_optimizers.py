@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from elman.learn.optimizers import OPTIMIZERS, SGD, Adam, clip_gradients
-from elman.learn.schedules import SCHEDULES
+from elman.learn.optimizers import OPTIMIZERS, SGD, Adam, RMSProp, clip_gradients, square_rows
+from elman.learn.schedules import SCHEDULES, warm_up
+from elman.network.kernels import adam_rows_slowly
 from elman.network.parts import Rows
 
 
@@ -145,6 +146,48 @@ def test_adam_is_that_of_torch() -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("rule", ["rmsprop", "adam"])
+def test_rmsprop_and_adam_without_a_mean_are_adam_of_torch_with_beta1_zero(rule: str) -> None:
+    mine, theirs = parameters(), parameters()
+    optimizer = OPTIMIZERS[rule](mine, moments=(0.0, 0.99))
+    plain = torch.optim.Adam([w for _, w in theirs], lr=0.01, betas=(0.0, 0.99), foreach=False, fused=False)
+    for step in range(5):
+        set_gradients(mine, step)
+        set_gradients(theirs, step)
+        optimizer.step(0.01)
+        plain.step()
+    for (_, a), (_, b) in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert {name.split(".")[-1] for name in optimizer.state()} == {"steps", "second"}
+
+
+@pytest.mark.parametrize("picked", [None, [4, 0, 2999]])
+def test_a_first_moment_that_is_thrown_away_changes_nothing(picked: list[int] | None) -> None:
+    """Against the slow step of Adam with a stored first moment, over more numbers than one piece holds."""
+    generator = torch.Generator().manual_seed(1)
+    weight, second = torch.randn(3000, 40, generator=generator), torch.rand(3000, 40, generator=generator)
+    rows = None if picked is None else torch.tensor(picked)
+    gradient = torch.randn(3000 if rows is None else 3, 40, generator=generator)
+    twin, squares = weight.clone(), second.clone()
+    given = {"step": 3, "alpha": 0.1, "betas": (0.0, 0.9), "epsilon": 1e-8, "keep": 0.99}
+    square_rows(weight, second, gradient, rows, **given)
+    adam_rows_slowly(twin, torch.zeros_like(twin), squares, gradient, rows, **given)
+    torch.testing.assert_close(weight, twin)
+    torch.testing.assert_close(second, squares)
+
+
+def test_rmsprop_moves_only_the_rows_that_a_window_touched() -> None:
+    (key, weight), *_ = parameters()
+    before = weight.detach().clone()
+    weight.grad = sparse_gradient([1, 4, 1], 3)
+    RMSProp([(key, weight)], beta=0.1).step(0.05)
+    still = torch.tensor([0, 2, 3, 5])
+    assert torch.equal(weight.detach()[still], before[still])
+    # the first step of Adam moves by alpha, whatever the gradient
+    moved = (weight.detach() - 0.9 * before)[[1, 4]].abs()
+    torch.testing.assert_close(moved, torch.full((2, 3), 0.05), rtol=1e-3, atol=1e-6)
+
+
 def test_clipping_scales_all_gradients_to_the_limit_together() -> None:
     weights = parameters()
     set_gradients(weights, 4)
@@ -176,6 +219,21 @@ def test_linear_and_cosine_fall_from_one_to_zero() -> None:
         values = [schedule.factor(share / 10) for share in range(11)]
         assert values == sorted(values, reverse=True)
         assert (values[0], values[5], values[10]) == pytest.approx((1.0, 0.5, 0.0))
+
+
+def test_plateau_divides_alpha_when_patience_runs_out_and_stops_at_the_second_time() -> None:
+    schedule = SCHEDULES["plateau"](patience=2, decay=4)
+    factors, stops = [], []
+    for entropy in (6.0, 6.1, 6.2, 5.0, 5.5, 5.6, 5.7, 5.8):
+        stops.append(schedule.after_epoch(entropy))
+        factors.append(schedule.factor(0.5))
+    assert factors == [1, 1, 0.25, 0.25, 0.25, 0.0625, 0.0625, 0.0625]
+    assert stops == [False] * 7 + [True]
+
+
+def test_warm_up_rises_in_a_line_and_then_leaves_alpha_alone() -> None:
+    assert [warm_up(update, 4) for update in range(1, 7)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert [warm_up(update, 0) for update in (1, 2)] == [1, 1]
 
 
 @pytest.mark.parametrize("name", ["constant", "linear", "cosine"])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import UsageError
-from elman.text.batches import known, sentence_batches, streams, windows
+from elman.text.batches import RandomWindows, known, random_cuts, sentence_batches, streams, windows
 
 END = 0
 IDS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(lambda ids: np.array(ids, dtype=np.uint16))
@@ -58,6 +58,35 @@ def test_windows_do_not_copy_the_text(tmp_path):
     np.arange(1000, dtype=np.uint16).tofile(path)
     mapped = np.memmap(path, dtype=np.uint16, mode="r")
     assert np.shares_memory(windows(mapped, 4, 10, END)._streams, mapped)
+
+
+@given(ids=IDS, batch=st.integers(1, 7), length=st.integers(1, 9), jitter=st.floats(0, 8), epoch=st.integers(0, 3))
+def test_random_windows_hold_every_target_once_an_epoch(ids, batch, length, jitter, epoch):
+    if len(ids) < batch:
+        return
+    inputs, targets = streams(ids, batch, END)
+    cut = RandomWindows(ids, batch, length, END, jitter=jitter, seed=5)
+    found = list(cut.epoch(epoch))
+    assert np.concatenate([x for x, _ in found]).T.tolist() == inputs.tolist()
+    assert np.concatenate([y for _, y in found]).T.tolist() == targets.tolist()
+    assert cut.count(epoch) == len(found) == len(cut.epoch(epoch))
+
+
+def test_random_lengths_are_about_the_length_and_one_in_twenty_is_half_of_it():
+    lengths = np.diff(random_cuts(2_000_000, 70, 3.0, 1, 0))[:-1]
+    short = lengths < 50
+    assert short.mean() == pytest.approx(0.05, abs=0.01)
+    assert lengths[~short].mean() == pytest.approx(69.5, abs=0.2)  # a draw is cut down to a whole number
+    assert lengths[~short].std() == pytest.approx(3, abs=0.1)
+    assert lengths[short].mean() == pytest.approx(34.5, abs=0.5)
+    assert np.diff(random_cuts(10_000, 8, 30.0, 1, 0))[:-1].min() == 5
+
+
+def test_random_windows_follow_from_seed_and_epoch_alone():
+    first, again, other, later = (random_cuts(900, 9, 3.0, *at).tolist() for at in ((1, 0), (1, 0), (2, 0), (1, 1)))
+    assert first == again
+    assert first != other
+    assert first != later
 
 
 def test_ids_outside_the_dictionary_are_told_apart():

@@ -44,7 +44,7 @@ def bad_weights(parameters: Iterable[tuple[str, nn.Parameter]]) -> Finding | Non
     names = [name for name, weight in parameters if bad(weight.detach())]
     if not names:
         return None
-    what = f"{', '.join(names)} held infinite numbers, as the gradient or the step before had become too large"
+    what = f"{', '.join(names)} held what is no finite number, as the gradient or the step before had become too large"
     return Finding(what, SLOWER)
 
 

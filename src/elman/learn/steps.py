@@ -249,8 +249,8 @@ class WindowSteps:
             vars(weight).pop("parts", None)
 
     def explain(self, index: int) -> Finding:
-        """Look at the gradients, then at the weights, then at the window part by part."""
-        found = self.trouble or bad_weights(self.network.named_parameters())
+        """Look at the weights, then at the gradients, then at the window part by part."""
+        found = bad_weights(self.network.named_parameters()) or self.trouble
         if found is None and index < self.per_epoch:
             symbols = self.read(index)[0]
             state = self.carried if self.running else self.network.initial_state(symbols.shape[1])
