@@ -187,7 +187,7 @@ def test_numbers_out_of_range_are_refused(name: str, value: float, trained: Trai
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.integers(0, 10**6), prompt=st.sampled_from(["", "The cat", "the cat ", "ö", "The cat sees.\n", " "]))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_streamed_text_is_the_text(kind: str, seed: int, prompt: str, trained: Trained) -> None:
     model = trained(kind)
     symbols = drawn(model, prompt, seed=seed, tokens=12, temperature=3.0)

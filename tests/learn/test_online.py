@@ -55,7 +55,7 @@ def test_cutoff_changes_what_is_learnt():
     assert not torch.allclose(bound[0], free[0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     cuts=st.lists(st.integers(0, 60), max_size=6),
     bptt=st.integers(1, 6),

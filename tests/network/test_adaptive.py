@@ -52,7 +52,7 @@ def test_the_loss_passes_the_gradient_check() -> None:
     assert torch.autograd.gradcheck(lambda s, *_: output.loss(s, targets, weights, U), [states, *output.parameters()])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), size=st.integers(2, 90), spread=st.sampled_from([0.1, 3.0, 30.0]))
 def test_log_probs_sum_to_one_and_those_of_targets_are_among_them(seed: int, size: int, spread: float) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -84,7 +84,7 @@ def test_columns_of_a_class_without_a_target_have_no_gradient() -> None:
     assert output.V.parts.ids.tolist() == sorted(output.place[own].tolist())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), size=st.integers(1, 90), spread=st.sampled_from([0.1, 3.0, 100.0]))
 def test_log_probs_sum_to_one_and_those_of_targets_are_among_them(seed: int, size: int, spread: float) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.network import kernels, step_kernels
@@ -18,7 +18,6 @@ compiled = pytest.mark.skipif(not kernels.available(), reason="elman was install
 
 
 @compiled
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     rows=st.integers(1, 5),
@@ -80,7 +79,6 @@ def test_logits_that_are_no_numbers_give_a_log_probability_that_is_none() -> Non
 
 
 @compiled
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 40_000), bf16=st.booleans(), copy=st.booleans())
 def test_shift_is_its_twin(seed: int, n: int, bf16: bool, copy: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -95,7 +93,6 @@ def test_shift_is_its_twin(seed: int, n: int, bf16: bool, copy: bool) -> None:
 
 
 @compiled
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.integers(1, 40), shrinks=st.booleans())
 def test_move_rows_is_its_twin(seed: int, width: int, shrinks: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -108,7 +105,6 @@ def test_move_rows_is_its_twin(seed: int, width: int, shrinks: bool) -> None:
 
 
 @compiled
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), width=st.integers(1, 40), whole=st.booleans())
 def test_adam_rows_are_their_twin(seed: int, width: int, whole: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -153,7 +149,6 @@ def test_elman_runs_without_the_compiled_loops() -> None:
 
 
 @compiled
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(1, 70_000),

@@ -219,7 +219,7 @@ def test_rows_of_a_batch_do_not_mix(cell: str, encoder: str, output: str) -> Non
 
 
 @pytest.mark.parametrize(("cell", "encoder", "output"), ALL)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 30.0))
 def test_probabilities_sum_to_one(cell: str, encoder: str, output: str, seed: int, scale: float) -> None:
     network = build(cell, encoder, output, seed=seed)

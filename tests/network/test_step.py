@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.config import NetworkSettings
@@ -26,7 +26,6 @@ def network(D: int = 37, seed: int = 3, **options: object) -> RecurrentNetwork:
 
 
 @compiled
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     batch=st.integers(1, 4),

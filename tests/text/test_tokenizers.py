@@ -97,7 +97,7 @@ def test_the_library_agrees(tokenizer, text):
 
 
 @given(text=TEXTS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_saving_and_loading_changes_nothing(tokenizer, text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     tokenizer.save(folder)
@@ -111,7 +111,6 @@ def test_saving_and_loading_changes_nothing(tokenizer, text, tmp_path_factory):
 
 
 @given(text=st.text())
-@settings(deadline=None)
 def test_bytes_and_bpe_can_write_any_text(text):
     for name in ("('byte', {})", "('bpe', {'vocab_size': 300})"):
         tokenizer = MADE[name]
