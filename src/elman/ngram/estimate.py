@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from elman.errors import TextError, UsageError
 from elman.ngram.model import Floats, Level, NGramModel
+from elman.ngram.pruning import thin
 from elman.ngram.sentences import START, Ids, Sentences, batches, bounded
 from elman.text.reading import TextSource
 from elman.text.symbols import END, UNK
@@ -217,25 +218,19 @@ def _levels(
     total = adjusted[0].sum()
     probs = (adjusted[0] - cut) / total + cut.sum() / total / start
     probs[start] = 0.0
-    kept = np.ones(radix, dtype=bool)
-    levels = [Level(counts[0].keys, _log(probs), np.zeros(radix))]
-    for n in range(1, len(counts)):
-        level, number = counts[n], adjusted[n]
-        contexts, words = np.divmod(level.keys, radix)
-        keep = level.raw > thresholds[n]
+    levels = [Level(counts[0].keys, _log(probs), np.empty(0))]
+    listed = [level.raw > threshold for level, threshold in zip(counts[1:], thresholds[1:], strict=False)]
+    for n, keep in enumerate(listed, start=1):
+        level, number, below = counts[n], adjusted[n], levels[-1]
+        contexts = level.keys // radix
         lost = np.where(keep, discounts[n][np.minimum(number, 3)], number)
-        size = len(probs)
-        totals = np.bincount(contexts, weights=number, minlength=size)
-        backoffs = np.divide(
-            np.bincount(contexts, weights=lost, minlength=size), totals, out=np.ones(size), where=totals > 0
-        )
+        backoffs = np.ones(len(probs))
+        totals = np.bincount(contexts, weights=number, minlength=len(probs))
+        np.divide(np.bincount(contexts, weights=lost, minlength=len(probs)), totals, out=backoffs, where=totals > 0)
         probs = (number - lost) / totals[contexts] + backoffs[contexts] * probs[level.suffixes]
-        places = np.cumsum(kept) - 1  # of the contexts among those that are listed
-        below = levels[-1]
-        levels[-1] = Level(below.keys, below.log_probs, _log(backoffs[kept]))
-        levels.append(Level((places[contexts] * radix + words)[keep], _log(probs[keep]), np.zeros(int(keep.sum()))))
-        kept = keep
-    return levels
+        levels[-1] = Level(below.keys, below.log_probs, _log(backoffs))
+        levels.append(Level(level.keys, _log(probs), np.empty(0)))
+    return thin(levels, [np.ones(radix, dtype=bool), *listed], start=start)
 
 
 def _log(values: Floats) -> Floats:
