@@ -283,14 +283,14 @@ def _is_utf8(name: bytes) -> bool:
 def _unk_trained(vocabulary: Sequence[str], levels: Sequence[Level]) -> bool:
     """Tell whether a literal <unk> was a word of the training text, which ARPA does not say.
 
-    It was if <unk> is in a longer n-gram, or more probable than some word that was seen: where it was not, it has only
-    what discounting leaves for unseen words.
+    It was if a longer n-gram has it: where it was not, it has only what discounting leaves for unseen words. Where
+    there are only single words, it was if it is at least as probable as another.
     """
     if UNK not in vocabulary:
         return False
     unk, radix = vocabulary.index(UNK), len(vocabulary) + 1
-    if any((level.keys % radix == unk).any() for level in levels[1:]):
-        return True
+    if any(len(level.keys) for level in levels[1:]):
+        return any(bool((level.keys % radix == unk).any()) for level in levels[1:])
     values = levels[0].log_probs
     others = np.isfinite(values)
     others[unk] = False

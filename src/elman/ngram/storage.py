@@ -3,7 +3,8 @@
 vocabulary                     the words by id, as JSON in UTF-8 (uint8)
 keys.n, log_probs.n            of order n (int64, float64; natural logarithms), see `Level`
 backoffs.n                     of all orders but the highest (float64)
-metadata                       format, version, order, unk_trained, facts, checksum (CRC-32 of the arrays), source
+metadata                       of the name elman-ngram, as JSON (one value, so that a file is the same each time):
+                               version, order, unk_trained, facts, checksum (CRC-32 of the arrays), source
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from elman.text.corpus import default_cache_folder
 from elman.text.reading import TextSource
 
 SUFFIX = ".safetensors"
-FORMAT, VERSION = "elman-ngram", "1"
+FORMAT, VERSION = "elman-ngram", 1
 _READER = "1"  # raise it when the same ARPA file is to give other arrays
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -35,17 +36,16 @@ def save(model: NGramModel, path: Path, *, source: str = "") -> None:
     """Write a model as one safetensors file, whole or not at all; `source` is what it was made of."""
     arrays = _arrays(model)
     metadata = {
-        "format": FORMAT,
         "version": VERSION,
-        "order": str(model.order),
-        "unk_trained": json.dumps(model.unk_trained),
-        "facts": json.dumps(model.facts),
-        "checksum": str(_checksum(arrays)),
+        "order": model.order,
+        "unk_trained": model.unk_trained,
+        "facts": model.facts,
+        "checksum": _checksum(arrays),
         "source": source,
     }
     with replacing(path) as temporary:
         try:
-            save_file(dict(arrays), temporary, metadata)
+            save_file(dict(arrays), temporary, {FORMAT: json.dumps(metadata)})
         except SafetensorError as error:
             hint = "is the disk full? the file that was there before is untouched"
             raise OutputError(f"{path} cannot be written: {error}", hint=hint) from error
@@ -61,15 +61,16 @@ def load(path: Path, *, source: str = "") -> NGramModel:
     """
     try:
         with safe_open(path, framework="np") as stream:
-            metadata = dict(stream.metadata() or {})
+            text = (stream.metadata() or {}).get(FORMAT, "null")
             arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - it is no dictionary
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist", hint="check the path of the model") from error
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read: {error}", hint="copy or make the model again") from error
-    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or metadata.get("source") != source:
-        raise ModelError(f"{path} is not a model of counts that this version can read", hint="make it again")
     try:
+        metadata = json.loads(text)
+        if not isinstance(metadata, dict) or metadata.get("version") != VERSION or metadata.get("source") != source:
+            raise ModelError(f"{path} is no model of counts that this version can read", hint="make it again")
         return _model(metadata, arrays)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: {error}", hint="copy or make the model again") from error
@@ -115,7 +116,7 @@ def _checksum(arrays: Arrays) -> int:
     return checksum
 
 
-def _model(metadata: Mapping[str, str], arrays: Arrays) -> NGramModel:
+def _model(metadata: Mapping[str, Any], arrays: Arrays) -> NGramModel:
     """Build the model; `ValueError` or its like where the arrays are not those that were written."""
     if int(metadata["checksum"]) != _checksum(arrays):
         raise ValueError("its checksum is not that of its arrays")
@@ -130,8 +131,7 @@ def _model(metadata: Mapping[str, str], arrays: Arrays) -> NGramModel:
         _check_level(level, n, order, size=size, radix=len(vocabulary) + 1)
         levels.append(level)
         size = len(level.keys)
-    unk_trained, facts = json.loads(metadata["unk_trained"]), json.loads(metadata["facts"])
-    return NGramModel(vocabulary, levels, unk_trained=bool(unk_trained), facts=dict(facts))
+    return NGramModel(vocabulary, levels, unk_trained=bool(metadata["unk_trained"]), facts=dict(metadata["facts"]))
 
 
 def _check_level(level: Level, n: int, order: int, *, size: int, radix: int) -> None:
