@@ -112,9 +112,9 @@ def test_the_form_is_the_one_that_others_read(tmp_path):
     arpa.save(estimate([["a", "b"]], order=2), tmp_path / "model.arpa")
     assert (tmp_path / "model.arpa").read_text() == (
         "\\data\\\nngram 1=5\nngram 2=3\n\n"
-        "\\1-grams:\n-0.5351132\t</s>\t0\n-0.90308999\t<unk>\t0\n"
-        "-0.5351132\ta\t-0.30103\n-0.5351132\tb\t-0.30103\n-99\t<s>\t-0.30103\n\n"
-        "\\2-grams:\n-0.18987954\ta b\n-0.18987954\tb </s>\n-0.18987954\t<s> a\n\n\\end\\\n"
+        "\\1-grams:\n-0.5351132\t</s>\t0.0\n-0.90309\t<unk>\t0.0\n"
+        "-0.5351132\ta\t-0.30103\n-0.5351132\tb\t-0.30103\n-99.0\t<s>\t-0.30103\n\n"
+        "\\2-grams:\n-0.1898795\ta b\n-0.1898795\tb </s>\n-0.1898795\t<s> a\n\n\\end\\\n"
     )
 
 
@@ -242,6 +242,19 @@ def test_a_second_look_reads_the_cache(tmp_path, monkeypatch):
     second = arpa.load(tmp_path / "model.arpa")
     assert second.vocabulary == first.vocabulary and not second.unk_trained
     assert second.log_probs([["a", "b"]])[0].tolist() == first.log_probs([["a", "b"]])[0].tolist()
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("name", ["model.arpa", "model.arpa.gz"])
+def test_what_is_remembered_is_what_reading_leaves(tmp_path, order, name):
+    model = estimate([*TEXT * 3, ["a", "<unk>"]], order=order, prune=[0, 1][:order])
+    arpa.save(model, tmp_path / name)
+    arpa.remember(model, tmp_path / name)
+    (entry,) = (tmp_path / "cache").iterdir()
+    remembered = entry.read_bytes()
+    entry.unlink()
+    arpa.load(tmp_path / name)
+    assert entry.read_bytes() == remembered
 
 
 def test_a_changed_file_has_another_entry(tmp_path):

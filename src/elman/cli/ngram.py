@@ -70,6 +70,7 @@ def train(
         model = thin(model, prune_entropy)
     warn(model)
     write(model, out)
+    remember(model, out)
     tell(model, out, time.perf_counter() - start, as_json)
 
 
@@ -134,6 +135,14 @@ def write(model: NGramModel, out: str) -> None:
     arpa.check_words(model)
     arpa.write(model, sys.stdout.buffer)
     sys.stdout.buffer.flush()
+
+
+def remember(model: NGramModel, out: str) -> None:
+    """Leave in the cache what reading the ARPA file would, so that its first use need not read it."""
+    from elman.ngram import arpa, storage
+
+    if out != "-" and Path(out).suffix != storage.SUFFIX and Path(out).is_file():
+        arpa.remember(model, out)
 
 
 def check_out(out: str, as_json: bool) -> None:

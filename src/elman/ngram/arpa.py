@@ -28,16 +28,14 @@ from numpy.typing import NDArray
 from elman.errors import ModelError, OutputError
 from elman.files import replacing
 from elman.ngram import storage
-from elman.ngram.arpa_reader import Reader
-from elman.ngram.model import Floats, NGramModel
+from elman.ngram.arpa_reader import NEVER, Reader, natural, unk_trained
+from elman.ngram.model import Floats, Level, NGramModel
 from elman.ngram.sentences import START
 from elman.text.reading import TextSource
 
-NEVER = -99.0
-"""The log10 that stands for a probability of zero."""
-
 _LINES = 1 << 16  # lines that are made into text at a time
 _GZIP_LEVEL = 6
+_DECIMALS = 7
 
 
 def load(path: str | Path, *, cache_folder: Path | None = None) -> NGramModel:
@@ -84,6 +82,15 @@ def save(model: NGramModel, path: str | Path) -> None:
             write(model, cast(BinaryIO, packed))
 
 
+def remember(model: NGramModel, path: str | Path) -> None:
+    """Leave in the cache what reading an ARPA file would leave there, the model having just been written to it."""
+    levels = [
+        Level(level.keys, natural(_log10(level.log_probs)), natural(_log10(level.backoffs))) for level in model.levels
+    ]
+    seen = unk_trained(model.vocabulary, levels)
+    storage.remember(NGramModel(model.vocabulary, levels, unk_trained=seen), TextSource(path))
+
+
 def check_words(model: NGramModel) -> None:
     """Refuse words that are empty or hold a space: ARPA parts them at spaces."""
     for word in model.vocabulary:
@@ -94,7 +101,7 @@ def check_words(model: NGramModel) -> None:
 
 
 def write(model: NGramModel, stream: BinaryIO) -> None:
-    """Write a model as ARPA to a stream of bytes, base-10 logarithms with eight digits."""
+    """Write a model as ARPA to a stream of bytes, base-10 logarithms to seven decimals."""
     head = "".join(f"ngram {n}={size}\n" for n, size in enumerate(model.counts, start=1))
     stream.write(f"\\data\\\n{head}".encode())
     contexts: list[str] = []
@@ -119,14 +126,14 @@ def _lines(texts: Sequence[str], probs: Floats, backoffs: Floats) -> Iterator[by
         rows = zip(texts[part], probs[part].tolist(), strict=True)
         if len(backoffs):
             weighted = zip(rows, backoffs[part].tolist(), strict=True)
-            yield "".join([f"{prob:.8g}\t{text}\t{backoff:.8g}\n" for (text, prob), backoff in weighted]).encode()
+            yield "".join([f"{prob!r}\t{text}\t{backoff!r}\n" for (text, prob), backoff in weighted]).encode()
         else:
-            yield "".join([f"{prob:.8g}\t{text}\n" for text, prob in rows]).encode()
+            yield "".join([f"{prob!r}\t{text}\n" for text, prob in rows]).encode()
 
 
 def _log10(values: Floats) -> NDArray[np.float64]:
-    """Turn natural logarithms into base-10 ones, -99 for what never happens."""
-    return np.asarray(np.maximum(values / np.log(10.0), NEVER) + 0.0)  # + 0.0: no minus before a zero
+    """Turn natural logarithms into base-10 ones, rounded as they are written; -99 for what never happens."""
+    return np.asarray(np.round(np.maximum(values / np.log(10.0), NEVER), _DECIMALS) + 0.0)  # no minus before a zero
 
 
 def save_any(model: NGramModel, path: str | Path) -> None:

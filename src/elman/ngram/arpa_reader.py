@@ -19,9 +19,11 @@ from elman.ngram.model import Floats, Level, NGramModel
 from elman.ngram.sentences import START, Ids
 from elman.text.symbols import END, UNK
 
+NEVER = -99.0
+"""The log10 that stands for a probability of zero."""
+
 _COUNT = re.compile(rb"ngram\s+(\d{1,4})\s*=\s*(\d{1,15})")
 _HEADING = re.compile(rb"\\(\d{1,4})-grams:")
-_NEVER = -99.0
 _SLIP = 1e-3  # a probability that rounding put above 1: by how much its log10 may be
 _BAD_FILE = "copy or make the ARPA file again"
 _Row = Sequence[bytes]
@@ -58,7 +60,7 @@ class Reader:
     def feed(self, lines: Sequence[bytes]) -> None:
         """Take the next lines of the file."""
         first = 0
-        for place in [place for place, line in enumerate(lines) if line[:1] == b"\\"]:
+        for place in [place for place, line in enumerate(lines) if line.startswith(b"\\")]:
             self._body(lines[first:place], self._lines + first + 1)
             self._mark(lines[place].strip(), self._lines + place + 1)
             first = place + 1
@@ -75,7 +77,7 @@ class Reader:
             raise ModelError(
                 f"{self._name} is cut short: it ends in line {self._lines} without \\end\\", hint=_BAD_FILE
             )
-        return NGramModel(self._vocabulary, self._levels, unk_trained=_unk_trained(self._vocabulary, self._levels))
+        return NGramModel(self._vocabulary, self._levels, unk_trained=unk_trained(self._vocabulary, self._levels))
 
     def _wrong(self, number: int, what: str) -> ModelError:
         return ModelError(f"{self._name}, line {number}: {what}", hint=_BAD_FILE)
@@ -192,8 +194,8 @@ class Reader:
                 number, f"the section \\{order}-grams: holds {size} n-grams where line {line} says {declared}"
             )
         numbers = np.concatenate([np.empty(0, dtype=np.int64), *(part.numbers for part in parts)])
-        probs = _natural(np.concatenate([np.empty(0), *(part.probs for part in parts)]))
-        backoffs = _natural(np.concatenate([np.empty(0), *(part.backoffs for part in parts)]))
+        probs = natural(np.concatenate([np.empty(0), *(part.probs for part in parts)]))
+        backoffs = natural(np.concatenate([np.empty(0), *(part.backoffs for part in parts)]))
         np.minimum(probs, 0.0, out=probs)
         if order == 1:
             self._levels.append(self._unigrams(numbers, probs, backoffs))
@@ -261,9 +263,9 @@ def _columns(lines: Sequence[bytes]) -> list[list[bytes]] | None:
     return [fields[place::width] for place in range(width)]
 
 
-def _natural(values: Floats) -> NDArray[np.float64]:
+def natural(values: Floats) -> NDArray[np.float64]:
     """Turn base-10 logarithms into natural ones, -99 or less into -inf."""
-    return np.where(values <= _NEVER, -np.inf, values * np.log(10.0))
+    return np.where(values <= NEVER, -np.inf, values * np.log(10.0))
 
 
 def _shown(text: bytes) -> str:
@@ -280,7 +282,7 @@ def _is_utf8(name: bytes) -> bool:
     return True
 
 
-def _unk_trained(vocabulary: Sequence[str], levels: Sequence[Level]) -> bool:
+def unk_trained(vocabulary: Sequence[str], levels: Sequence[Level]) -> bool:
     """Tell whether a literal <unk> was a word of the training text, which ARPA does not say.
 
     It was if a longer n-gram has it: where it was not, it has only what discounting leaves for unseen words. Where

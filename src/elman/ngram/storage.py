@@ -83,18 +83,29 @@ def cached(source: TextSource, read: Callable[[TextSource], NGramModel], *, fold
     """
     if not source.is_file:
         return read(source)
-    digest = f"{_READER}-{source.sha256()}"
-    path = (folder or default_cache_folder()) / f"{digest[:34]}.ngram"
+    digest, path = _entry(source, folder)
     try:
         return load(path, source=digest)
     except ModelError:
         model = read(source)
+    remember(model, source, folder=folder)
+    return model
+
+
+def remember(model: NGramModel, source: TextSource, *, folder: Path | None = None) -> None:
+    """Leave in the cache what an ARPA file holds. A cache that cannot be written is done without."""
+    digest, path = _entry(source, folder)
     try:
         save(model, path, source=digest)
     except OutputError:
         if folder is not None:
             raise
-    return model
+
+
+def _entry(source: TextSource, folder: Path | None) -> tuple[str, Path]:
+    """Return what names the contents of an ARPA file, and the path of its entry."""
+    digest = f"{_READER}-{source.sha256()}"
+    return digest, (folder or default_cache_folder()) / f"{digest[:34]}.ngram"
 
 
 def _arrays(model: NGramModel) -> Arrays:
