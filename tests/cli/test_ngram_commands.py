@@ -70,7 +70,7 @@ def test_train_as_json(elman: Elman, texts: Texts, tmp_path: Path) -> None:
     assert len(values["discounts"]) == 4 and all(len(three) == 3 for three in values["discounts"])
 
 
-def test_what_was_not_done_as_asked_is_said(elman: Elman, tmp_path: Path) -> None:
+def test_what_was_not_done_as_asked_is_said(elman: Elman, texts: Texts, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("a b\n")
     result = elman("ngram", "train", tmp_path / "text.txt", "--order", 9, "--out", tmp_path / "model.arpa")
     assert result.code == 0

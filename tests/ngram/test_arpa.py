@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from elman.errors import ModelError, TextError
 from elman.ngram import arpa, storage
@@ -298,7 +299,23 @@ def test_a_damaged_model_of_arrays_is_refused(tmp_path):
         storage.load(tmp_path / "none.safetensors")
 
 
-def test_arrays_that_do_not_fit_together_are_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "source": ""}', "[" * 9999, '{"version": 2}'])
+def test_metadata_of_another_kind_are_refused(tmp_path, text):
+    path = tmp_path / "model.safetensors"
+    save_file({"vocabulary": np.zeros(3, dtype=np.uint8)}, path, {"elman-ngram": text})
+    with pytest.raises(ModelError, match=r"is no model of counts|is damaged"):
+        storage.load(path)
+
+
+def test_a_model_of_no_order_is_refused(tmp_path):
+    model = estimate(TEXT, order=1)
+    model.levels = []
+    storage.save(model, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="its order is 0"):
+        storage.load(tmp_path / "model.safetensors")
+
+
+def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
     model = estimate(TEXT, order=2)
     level = model.levels[1]
     for keys in (level.keys[::-1].copy(), level.keys + 10**6, level.keys[:-1], level.keys.astype(np.int32)):

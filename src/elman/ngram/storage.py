@@ -135,6 +135,8 @@ def _model(metadata: Mapping[str, Any], arrays: Arrays) -> NGramModel:
     if not isinstance(vocabulary, list) or not all(isinstance(word, str) for word in vocabulary):
         raise ValueError("its vocabulary is no list of words")
     order, levels = int(metadata["order"]), []
+    if order < 1:
+        raise ValueError(f"its order is {order}")
     size = 1
     for n in range(1, order + 1):
         backoffs = arrays[f"backoffs.{n}"] if n < order else np.empty(0)
@@ -149,7 +151,12 @@ def _check_level(level: Level, n: int, order: int, *, size: int, radix: int) -> 
     """Refuse arrays that a look-up would stumble over."""
     lengths = {len(level.keys), len(level.log_probs), *([len(level.backoffs)] if n < order else [])}
     types = [level.keys.dtype, level.log_probs.dtype, level.backoffs.dtype]
-    if len(lengths) > 1 or types != [np.int64, np.float64, np.float64] or (n == 1 and len(level.keys) != radix):
+    if (
+        len(lengths) > 1
+        or level.keys.ndim != 1
+        or types != [np.int64, np.float64, np.float64]
+        or (n == 1 and len(level.keys) != radix)
+    ):
         raise ValueError(f"the arrays of order {n} do not fit together")
     rising = bool((np.diff(level.keys) > 0).all()) and (not len(level.keys) or int(level.keys[0]) >= 0)
     if not rising or (len(level.keys) and int(level.keys[-1]) >= size * radix):
