@@ -180,6 +180,10 @@ BAD = {
     "n-gram twice": (swap("a </s>", "a b"), "line 17: the 2-gram 'a b' is there twice"),
     "no </s>": (SMALL.replace("</s>", "end"), "line 7: there is no </s> among the 1-grams"),
     "not UTF-8": (SMALL.replace("b\n", "\xe4\n").encode("latin-1"), "line 12: the word '\\\\xe4' is not UTF-8"),
+    "empty order below": (
+        re.sub(r"(?s)2 = 3(.*grams:\n).*\n\n", r"2=0\nngram 3=1\1\n\\3-grams:\n-1\ta b a\n\n", SMALL),
+        "line 18: 'a b a' is listed without the n-gram that it begins with",
+    ),
     "beginning missing": (
         swap("2 = 3\n", "2 = 3\nngram 3=1\n").replace("\\end", "\\3-grams:\n-1\tb a b\n\n\\end"),
         "line 21: 'b a b' is listed without the n-gram that it begins with",

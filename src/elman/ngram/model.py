@@ -44,6 +44,8 @@ class Level:
         A context or a word of -1, and the last word <s>, are in no n-gram.
         """
         found = np.full(len(words), -1, dtype=np.int64)
+        if not len(self.keys):
+            return found
         asked = np.flatnonzero((contexts >= 0) & (words >= 0) & (words != start))
         wanted = contexts[asked] * (start + 1) + words[asked]
         places = np.searchsorted(self.keys, wanted)
