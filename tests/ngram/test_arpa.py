@@ -91,6 +91,14 @@ def test_what_others_vary_means_the_same(tmp_path):
     assert load(tmp_path, gzip.compress(SMALL.encode())).log_probs([["a", "b", "a"]])[0].tolist() == known
 
 
+def test_an_ngram_across_a_sentence_end_joins_no_sentences(tmp_path):
+    content = swap("2 = 3\n", "2 = 4\nngram 3=1\n").replace("-1\ta </s>", "-1\ta </s>\n-0.1\t</s> <s>\t-2")
+    model = load(tmp_path, content.replace("\\end", "\\3-grams:\n-2\t</s> <s> b\n\n\\end"))
+    assert model.order == 3
+    alone, after = model.log_probs([["b"]])[0], model.log_probs([["a"], ["b"]])[1]
+    assert after.tolist() == alone.tolist()
+
+
 @pytest.mark.parametrize("name", ["model.arpa", "model.arpa.gz", "model.safetensors"])
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_what_is_written_is_read(tmp_path, name, order):

@@ -238,16 +238,16 @@ class Reader:
 
     def _keys(self, words: Sequence[Ids], numbers: Ids) -> Ids:
         """Return the key of each n-gram; its beginning has to be listed, since the back-off weight stands there."""
-        start = len(self._vocabulary)
+        radix = len(self._names)
         contexts = words[0]
         for level, column in zip(self._levels[1:], words[1:-1], strict=True):
-            contexts = level.find(contexts, column, start=start)
+            contexts = level.find(contexts, column, radix=radix)
         missing = np.flatnonzero(contexts < 0)
         if len(missing):
             place = int(missing[0])
             text = b" ".join(self._names[column[place]] for column in words)
             raise self._wrong(int(numbers[place]), f"{_shown(text)} is listed without the n-gram that it begins with")
-        return np.asarray(contexts * (start + 1) + words[-1])
+        return np.asarray(contexts * radix + words[-1])
 
 
 def _columns(lines: Sequence[bytes]) -> list[list[bytes]] | None:

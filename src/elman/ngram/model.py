@@ -38,16 +38,16 @@ class Level:
     log_probs: Floats
     backoffs: Floats
 
-    def find(self, contexts: Ids, words: Ids, *, start: int) -> Ids:
-        """Return the places of the n-grams of a context's index and a last word; -1 where there is none.
+    def find(self, contexts: Ids, words: Ids, *, radix: int) -> Ids:
+        """Return the places of the n-grams of a context's index and a last word; -1 where there is none, or for a -1.
 
-        A context or a word of -1, and the last word <s>, are in no n-gram.
+        `radix` is D + 1.
         """
         found = np.full(len(words), -1, dtype=np.int64)
         if not len(self.keys):
             return found
-        asked = np.flatnonzero((contexts >= 0) & (words >= 0) & (words != start))
-        wanted = contexts[asked] * (start + 1) + words[asked]
+        asked = np.flatnonzero((contexts >= 0) & (words >= 0))
+        wanted = contexts[asked] * radix + words[asked]
         places = np.searchsorted(self.keys, wanted)
         np.minimum(places, len(self.keys) - 1, out=places)
         hit = self.keys[places] == wanted
@@ -192,9 +192,10 @@ class NGramModel:
     def _walk(self, flat: Ids) -> Iterator[tuple[Level, Level, Ids, Ids]]:
         """Give each two neighbouring levels with the places of the n-grams that end at each position."""
         nodes = flat
+        predicted = np.where(flat == self.start_id, -1, flat)[1:]  # <s> ends no n-gram: sentences know no others
         for lower, level in itertools.pairwise(self.levels):
             longer = np.full(len(flat), -1, dtype=np.int64)
-            longer[1:] = level.find(nodes[:-1], flat[1:], start=self.start_id)
+            longer[1:] = level.find(nodes[:-1], predicted, radix=self.start_id + 1)
             yield lower, level, nodes, longer
             nodes = longer
 

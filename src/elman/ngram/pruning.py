@@ -92,7 +92,7 @@ def _suffixes(model: NGramModel) -> list[Ids]:
     suffixes = [np.zeros(radix, dtype=np.int64)]
     for n, (lower, level) in enumerate(itertools.pairwise(model.levels), start=2):
         contexts, words = np.divmod(level.keys, radix)
-        found = words if n == 2 else lower.find(suffixes[-1][contexts], words, start=model.start_id)
+        found = words if n == 2 else lower.find(suffixes[-1][contexts], words, radix=radix)
         if (found < 0).any():
             hint = "prune the model that it was made from"
             raise ModelError(f"the model lists {n}-grams without their last {n - 1} words", hint=hint)

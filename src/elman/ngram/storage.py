@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,9 @@ def cached(source: TextSource, read: Callable[[TextSource], NGramModel], *, fold
     if not source.is_file:
         return read(source)
     digest, path = _entry(source, folder)
-    try:
+    with suppress(ModelError):
         return load(path, source=digest)
-    except ModelError:
-        model = read(source)
+    model = read(source)
     remember(model, source, folder=folder)
     return model
 
