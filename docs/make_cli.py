@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -29,10 +30,20 @@ def help_of(*arguments: str) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
 
 
+def names_of(group, *before: str) -> Iterator[tuple[str, ...]]:
+    """Give the names of all commands, those of a group after its own."""
+    for name, command in group.commands.items():
+        yield (*before, name)
+        if hasattr(command, "commands"):
+            yield from names_of(command, *before, name)
+
+
 def page() -> str:
     """Return the whole page."""
-    commands = typer.main.get_command(app).commands
-    parts = [f"## elman {name}\n\n```text\n{help_of(name)}\n```\n" for name in commands]
+    parts = [
+        f"## elman {' '.join(names)}\n\n```text\n{help_of(*names)}\n```\n"
+        for names in names_of(typer.main.get_command(app))
+    ]
     return "\n".join([HEAD, f"```text\n{help_of()}\n```\n", *parts])
 
 
