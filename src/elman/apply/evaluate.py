@@ -12,13 +12,15 @@ from typing import Any
 
 import torch
 
+from elman.apply.traces import perplexity
 from elman.errors import TextError, UsageError, nearest
-from elman.learn.measure import measure
+from elman.learn.measure import Measure, measure
 from elman.network.devices import bf16_is_fast
 from elman.network.folder import Model
 from elman.network.storage import check_weights
-from elman.text.corpus import build_corpus
+from elman.text.corpus import Corpus, build_corpus
 from elman.text.reading import TextSource
+from elman.text.symbols import Tokenizer
 
 SENTENCES = 64
 """Sentences side by side where they are independent; how many changes no number."""
@@ -108,14 +110,7 @@ def evaluate(
     check_weights(weights)
     precision = chosen_precision(model, precision)
     regime = regime or ("sentences" if model.regime == "sentences" else "running")
-    source = TextSource(path)
-    corpus = build_corpus(source, tokenizer)
-    if oov == "skip" and corpus.oovs >= len(corpus.ids) - corpus.sentences > 0:
-        what = "words" if tokenizer.unit == "word" else "symbols"
-        raise TextError(
-            f"{source.name} holds only {what} that training never saw",
-            hint="is it in the language of the model?" + " --oov unk scores them as <unk>" * tokenizer.unk_trained,
-        )
+    source, corpus = read_corpus(model, path, oov)
     run = partial(
         measure,
         model.network,
@@ -131,15 +126,57 @@ def evaluate(
     start = time.perf_counter()
     result = run(weights=weights)
     seconds = time.perf_counter() - start
+    return report(
+        tokenizer,
+        source.name,
+        corpus,
+        result,
+        regime=regime,
+        oov=oov,
+        precision=precision,
+        weights=weights,
+        full=full,
+        seconds=seconds,
+    )
+
+
+def read_corpus(model: Model, path: str | Path, oov: str) -> tuple[TextSource, Corpus]:
+    """Read a text to be scored; refuse one of which nothing would count."""
+    source = TextSource(path)
+    corpus = build_corpus(source, model.tokenizer)
+    if oov == "skip" and corpus.oovs >= len(corpus.ids) - corpus.sentences > 0:
+        what = "words" if model.tokenizer.unit == "word" else "symbols"
+        raise TextError(
+            f"{source.name} holds only {what} that training never saw",
+            hint="is it in the language of the model?"
+            + " --oov unk scores them as <unk>" * model.tokenizer.unk_trained,
+        )
+    return source, corpus
+
+
+def report(
+    tokenizer: Tokenizer,
+    name: str,
+    corpus: Corpus,
+    result: Measure,
+    *,
+    regime: str,
+    oov: str,
+    seconds: float,
+    precision: str = "fp32",
+    weights: str = "fp32",
+    full: Measure | None = None,
+) -> Evaluation:
+    """Return what was measured on a corpus in the units that people compare."""
     left_out = corpus.oovs if oov == "skip" else 0
     in_vocabulary = corpus.words - (left_out if tokenizer.unit == "word" else 0)
     words = in_vocabulary - result.zero_probs
     full_perplexity = None
     if full is not None:
-        full_perplexity = _perplexity(full.log_prob, in_vocabulary - full.zero_probs + corpus.sentences)
+        full_perplexity = perplexity(full.log_prob, in_vocabulary - full.zero_probs + corpus.sentences)
     characters = corpus.characters - (corpus.oov_characters if oov == "skip" else 0)
     return Evaluation(
-        file=source.name,
+        file=name,
         unit=tokenizer.unit,
         regime=regime,
         oov=oov,
@@ -149,9 +186,9 @@ def evaluate(
         zeroprobs=result.zero_probs,
         tokens=result.symbols,
         logprob10=result.log_prob / math.log(10),
-        perplexity=_perplexity(result.log_prob, words + corpus.sentences),
-        perplexity1=_perplexity(result.log_prob, words),
-        token_perplexity=_perplexity(result.log_prob, result.symbols),
+        perplexity=perplexity(result.log_prob, words + corpus.sentences),
+        perplexity1=perplexity(result.log_prob, words),
+        token_perplexity=perplexity(result.log_prob, result.symbols),
         bits_per_character=-result.log_prob / math.log(2) / max(1, characters),
         precision=precision,
         weights=weights,
@@ -184,10 +221,3 @@ def check_oov(model: Model, oov: str) -> None:
         if model.tokenizer.unk_id is not None:
             hint += ", or train with --min-count 2 or a smaller --vocab-size"
         raise UsageError("this model cannot score unseen words as <unk>: its training saw none", hint=hint)
-
-
-def _perplexity(log_prob: float, symbols: int) -> float:
-    """Return exp(-log_prob / symbols), infinite where a float cannot hold it or nothing was counted."""
-    if symbols <= 0 or -log_prob / symbols > 700:
-        return math.inf
-    return math.exp(-log_prob / symbols)

@@ -23,6 +23,18 @@ Json = Annotated[bool, typer.Option("--json", help="answer in JSON")]
 Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="processor threads; unset, all, up to 16")]
 Device = Annotated[str, typer.Option(help="where the network computes: cpu or cuda")]
 Oov = Annotated[str, typer.Option(metavar="skip|unk", help="leave unseen words out, or score them as <unk>")]
+Regime = Annotated[
+    str | None,
+    typer.Option(metavar="running|sentences", help="carry the state across sentences, or start each afresh"),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|fp32|bf16|int8",
+        help="of the products with V: bf16 is faster, and auto takes it where it is; int8 is the fastest",
+    ),
+]
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
 
 
 def setting(key: str, *flags: str, metavar: str | None = None) -> Any:  # noqa: ANN401 - typer's own type is private

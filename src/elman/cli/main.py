@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from elman import __version__
-from elman.cli import bench, demo, listings, ngram, train, tune, use
+from elman.cli import bench, demo, evaluate, listings, mix, ngram, train, tune, use
 from elman.errors import ElmanError, UsageError, nearest
 
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
@@ -34,7 +34,8 @@ app = typer.Typer(
 for command in (
     train.train,
     tune.tune,
-    use.evaluate,
+    evaluate.evaluate,
+    mix.mix,
     use.predict,
     use.generate,
     use.score,

@@ -1,4 +1,4 @@
-"""The commands that put a model to work: evaluate, predict, generate, score, info."""
+"""The commands that put a model to work: predict, generate, score, info."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 from elman.cli.common import (
+    PRECISIONS,
     Device,
     Json,
     ModelFolder,
     Oov,
+    Precision,
+    Regime,
     Text,
     Threads,
     choose,
@@ -22,68 +25,6 @@ from elman.cli.common import (
     print_json,
     print_json_line,
 )
-
-Regime = Annotated[
-    str | None,
-    typer.Option(metavar="running|sentences", help="carry the state across sentences, or start each afresh"),
-]
-Precision = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|fp32|bf16|int8",
-        help="of the products with V: bf16 is faster, and auto takes it where it is; int8 is the fastest",
-    ),
-]
-PRECISIONS = ("auto", "fp32", "bf16", "int8")
-
-
-def evaluate(
-    model: ModelFolder,
-    text: Text,
-    regime: Regime = None,
-    batch: Annotated[
-        int, typer.Option(min=1, help="running text: parallel streams; more than one is faster and approximate")
-    ] = 1,
-    oov: Oov = "skip",
-    precision: Precision = "fp32",
-    weights: Annotated[
-        str, typer.Option(metavar="fp32|bf16|int8", help="how V is stored; says what that costs in perplexity")
-    ] = "fp32",
-    threads: Threads = None,
-    device: Device = "cpu",
-    as_json: Json = False,
-) -> None:
-    """Say how good a model is on a text: perplexity as SRILM counts it, bits per character, words a second."""
-    choose("regime", regime, ("running", "sentences"))
-    choose("oov", oov, ("skip", "unk"))
-    choose("precision", precision, PRECISIONS)
-    choose("weights", weights, ("fp32", "bf16", "int8"))
-    loaded = load(model, device, threads)
-    from elman.apply.evaluate import evaluate as run
-
-    result = run(loaded, text, regime=regime, batch=batch, oov=oov, precision=precision, weights=weights)
-    if as_json:
-        print_json(result.as_dict())
-        return
-    print(f"file {result.file}: {result.sentences} sentences, {result.words} words, {result.oovs} OOVs")
-    print(
-        f"{result.zeroprobs} zeroprobs, logprob= {result.logprob10:.6g} ppl= {result.perplexity:.6g} "
-        f"ppl1= {result.perplexity1:.6g}"
-    )
-    line = f"{result.bits_per_character:.4f} bits per character, {result.words_per_second:.0f} words/s"
-    if result.unit != "word":
-        line += f", perplexity per {result.unit} {result.token_perplexity:.4f}"
-    print(line)
-    if result.full_perplexity is not None:
-        cost = 100 * (result.perplexity / result.full_perplexity - 1)
-        print(
-            f"V stored in {result.weights}: ppl= {result.perplexity:.6g}, in full: ppl= {result.full_perplexity:.6g} "
-            f"({cost:+.3f} %)"
-        )
-    if result.oovs:
-        done = "left out" if result.oov == "skip" else "scored as <unk>"
-        what = "words" if result.unit == "word" else "symbols"
-        print(f"{result.oovs} {what} that training never saw were {done}")
 
 
 def predict(
