@@ -22,7 +22,7 @@ from elman.network.activations import ACTIVATIONS
 
 from .commandline import TINY, Elman, Texts
 
-COMMANDS = ["train", "evaluate", "predict", "generate", "score", "info", "demo"]
+COMMANDS = ["train", "evaluate", "mix", "predict", "generate", "score", "info", "demo"]
 
 
 def test_help_starts_without_torch() -> None:

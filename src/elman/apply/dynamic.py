@@ -43,28 +43,34 @@ KINDS = ("sgd", "rms")
 
 @dataclass(frozen=True)
 class Dynamic:
-    """How a network follows the text: `alpha` is the learning rate, `decay` lambda; the last two are for rms only."""
+    """How a network follows the text: `alpha` is the learning rate; sgd moves W at `recurrent_rate` times that.
+
+    `decay`, which is lambda, and `epsilon` are for rms only.
+    """
 
     kind: str = "sgd"
-    alpha: float = 0.0005
+    alpha: float = 0.002
     segment: int = 20
+    recurrent_rate: float = 0.1
     decay: float = 0.001
     epsilon: float = 0.001
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"there is no dynamic evaluation {self.kind!r}", hint="choose sgd or rms")
-        if self.alpha < 0 or self.segment < 1 or not 0 <= self.decay <= 1 or self.epsilon <= 0:
+        rates = min(self.alpha, self.recurrent_rate)
+        if rates < 0 or self.segment < 1 or not 0 <= self.decay <= 1 or self.epsilon <= 0:
             raise UsageError(
-                "dynamic evaluation needs alpha >= 0, a segment of at least 1, decay from 0 to 1 and epsilon > 0"
+                "dynamic evaluation needs rates of at least 0, a segment of 1 or more, decay from 0 to 1, epsilon above 0"
             )
 
     def as_dict(self) -> dict[str, Any]:
         """Return what counts for this kind as plain JSON values."""
-        return {k: v for k, v in asdict(self).items() if self.kind == "rms" or k not in ("decay", "epsilon")}
+        others = {"recurrent_rate"} if self.kind == "rms" else {"decay", "epsilon"}
+        return {k: v for k, v in asdict(self).items() if k not in others}
 
 
-DEFAULTS = {"sgd": Dynamic("sgd", alpha=0.0005), "rms": Dynamic("rms", alpha=0.0005)}
+DEFAULTS = {"sgd": Dynamic("sgd", alpha=0.002), "rms": Dynamic("rms", alpha=0.0005)}
 
 
 class Segment(NamedTuple):
@@ -129,7 +135,7 @@ def copy_of(network: RecurrentNetwork) -> RecurrentNetwork:
 
 def _mover(network: RecurrentNetwork, dynamic: Dynamic, rms: RMS | None) -> Optimizer:
     if dynamic.kind == "sgd":
-        return SGD(network.named_parameters())
+        return SGD(network.named_parameters(), rates={"W": dynamic.recurrent_rate})
     if rms is None:
         raise UsageError("dynamic evaluation by rms needs the root mean squares of gradients: see gather_rms")
     return DecayingRMS(network.named_parameters(), rms, decay=dynamic.decay, epsilon=dynamic.epsilon)
@@ -162,6 +168,8 @@ class DecayingRMS(Optimizer):
         """Draw the whole weight back by one step and move it."""
         weight.sub_(self.trained[name]).mul_(self.left[name]).add_(self.trained[name])
         weight.addcmul_(gradient, self.rate_of[name], value=-alpha)
+        if name == "encoder.U" and self.drawn_at is not None:
+            self.drawn_at.fill_(self.steps)
 
     def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
         """Move some rows; of U, the others are drawn back when they are next read."""

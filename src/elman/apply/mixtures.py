@@ -1,6 +1,7 @@
 """Linear interpolation: p(w) = sum_k m_k p_k(w), and the weights m by expectation maximisation on a validation text.
 
-Source: F. Jelinek and R. L. Mercer, "Interpolated estimation of Markov source parameters from sparse data" (1980).
+Sources: F. Jelinek and R. L. Mercer, "Interpolated estimation of Markov source parameters from sparse data" (1980);
+T. M. Cover, "An algorithm for maximizing expected log investment return" (1984), for when to stop.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MOST_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Tuned:
-    """Weights, (K,), and the mean log-probability of an event before each step of EM, in nats; it never falls."""
+    """Weights, (K,), and the mean log-probability of an event at each step of EM, in nats; it never falls."""
 
     weights: Values
     history: list[float]
@@ -44,8 +45,9 @@ def tune_weights(log_probs: Values, *, tolerance: float = TOLERANCE, most_steps:
     """Return the weights that make a text likeliest, for log p_k, (K, N), of its events.
 
     EM from equal weights: the share of member k in event t is r_k(t) = m_k p_k(t) / sum_j m_j p_j(t), and the next m_k
-    is the mean of r_k(t). It stops when no weight moves by more than `tolerance`. The log-likelihood is concave in m,
-    so there is one maximum. Events that are left out (NaN), or that every member thinks impossible, say nothing.
+    is the mean of r_k(t). With g_k the mean of p_k(t) / sum_j m_j p_j(t), no weights at all make the text likelier by
+    more than log max_k g_k a token (Cover's bound): so it stops when max_k g_k - 1 is below `tolerance`. Events that
+    are left out (NaN), or that every member thinks impossible, say nothing.
 
     Raises
     ------
@@ -64,12 +66,11 @@ def tune_weights(log_probs: Values, *, tolerance: float = TOLERANCE, most_steps:
     for _ in range(most_steps):
         mixed = weights @ probs
         history.append(float((np.log(mixed) + most).mean()))
-        moved = cast(Values, weights * (probs @ (1 / mixed)) / count)
-        moved /= moved.sum()
-        change = float(np.abs(moved - weights).max())
-        weights = moved
-        if change < tolerance:
+        gain = cast(Values, probs @ (1 / mixed)) / count
+        if gain.max() - 1 < tolerance:
             break
+        weights = weights * gain
+        weights /= weights.sum()
     return Tuned(weights, history)
 
 

@@ -75,11 +75,7 @@ def read_running(
     for segment in _segments(model, ids, adaptation, oov=oov, product=product, hidden=neural is not None):
         here = start + np.flatnonzero(counted[start : start + len(segment.log_probs)])
         log_probs[here] = segment.log_probs.double().cpu().numpy()[here - start]
-        if np.isnan(log_probs[here]).any():
-            raise TrainingError(
-                f"the network's probabilities are no numbers from symbol {start + 1} of the text on",
-                hint="if it learns from the text, make --dynamic-alpha smaller",
-            )
+        _check_numbers(log_probs[here], start, learning=adaptation.dynamic is not None)
         if neural is not None and segment.hidden is not None and len(here):
             rows = on_device(torch.from_numpy(here - start), segment.hidden.device)
             following = on_device(torch.from_numpy(symbols[here]), segment.hidden.device)
@@ -88,6 +84,15 @@ def read_running(
     if cache is not None and neural is None:
         remembered[0, counted] = cache.counted(symbols[counted].tolist(), tokenizer.end_id)
     return Reading(log_probs, remembered)
+
+
+def _check_numbers(log_probs: Values, start: int, *, learning: bool) -> None:
+    """Refuse what is no number, and from a network that learns also what overflowed: it would count as left out."""
+    if np.isnan(log_probs).any() or (learning and np.isneginf(log_probs).any()):
+        raise TrainingError(
+            f"the network's probabilities are no numbers from symbol {start + 1} of the text on",
+            hint="it learnt too fast: make --dynamic-alpha smaller" if learning else "are its weights damaged?",
+        )
 
 
 def _segments(

@@ -56,6 +56,9 @@ def evaluate(
     dynamic_segment: Annotated[
         int | None, typer.Option(min=1, help="symbols that are scored, then learnt from")
     ] = None,
+    dynamic_recurrent_rate: Annotated[
+        float | None, typer.Option(help="sgd: what its rate is multiplied by for W")
+    ] = None,
     dynamic_decay: Annotated[float | None, typer.Option(help="rms: the pull back to the trained weights")] = None,
     dynamic_epsilon: Annotated[float | None, typer.Option(help="rms: what is added to root mean squares")] = None,
     dynamic_statistics: Annotated[
@@ -90,6 +93,7 @@ def evaluate(
     following = {
         "alpha": dynamic_alpha,
         "segment": dynamic_segment,
+        "recurrent_rate": dynamic_recurrent_rate,
         "decay": dynamic_decay,
         "epsilon": dynamic_epsilon,
     }
@@ -126,7 +130,7 @@ def evaluate(
 
 def _check_flags(name: str, kind: str | None, flags: Mapping[str, object]) -> None:
     """Refuse flags of what was not asked for."""
-    given = [f"--{name}-{flag}" for flag, value in flags.items() if value is not None]
+    given = [f"--{name}-{flag}".replace("_", "-") for flag, value in flags.items() if value is not None]
     if kind is None and given:
         raise UsageError(f"{given[0]} means nothing without --{name}", hint=f"say --{name} too")
 

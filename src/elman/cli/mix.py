@@ -141,11 +141,11 @@ def _show(result: dict[str, Any]) -> None:
     for text in texts:
         mix = text["mix"]
         print(f"file {text['file']}: {mix['sentences']} sentences, {mix['words']} words, {mix['oovs']} OOVs")
-    print("weight  " + "".join(f"{'ppl of ' + Path(text['file']).name:>24}" for text in texts))
+    print("weight  " + "".join(f"{'ppl of ' + Path(text['file']).name:>30}" for text in texts))
     for i, (name, weight) in enumerate(zip(result["members"], result["weights"], strict=True)):
-        columns = "".join(f"{_cell(text['members'][i]):>24}" for text in texts)
+        columns = "".join(f"{_cell(text['members'][i]):>30}" for text in texts)
         print(f"{weight:.4f}  {columns}  {name}")
-    print("mix     " + "".join(f"{_cell(text['mix']):>24}" for text in texts))
+    print("mix     " + "".join(f"{_cell(text['mix']):>30}" for text in texts))
     for text in texts:
         mix = text["mix"]
         print(
