@@ -61,7 +61,7 @@ class Dynamic:
         rates = min(self.alpha, self.recurrent_rate)
         if rates < 0 or self.segment < 1 or not 0 <= self.decay <= 1 or self.epsilon <= 0:
             raise UsageError(
-                "dynamic evaluation needs rates of at least 0, a segment of 1 or more, decay from 0 to 1, epsilon above 0"
+                "dynamic evaluation needs rates of at least 0, a segment of 1 or more, decay in 0 .. 1, epsilon above 0"
             )
 
     def as_dict(self) -> dict[str, Any]:
