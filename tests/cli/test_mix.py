@@ -104,7 +104,7 @@ def test_dynamic_evaluation_says_what_it_did(dynamic: str, elman: Elman, texts: 
         (["evaluate", "M", "T", "--cache", "plain", "--regime", "sentences"], "running text"),
         (["evaluate", "M", "T", "--dynamic", "sgd", "--precision", "int8"], "fp32"),
         (["evaluate", "M", "T", "--dump", "D", "--batch", "2"], "one stream"),
-        (["evaluate", "M", "T", "--dynamic", "sgd", "--dynamic-decay", "3"], "decay from 0 to 1"),
+        (["evaluate", "M", "T", "--dynamic", "sgd", "--dynamic-decay", "3"], "decay in 0 .. 1"),
         (["mix", "M"], "--tune"),
         (["mix", "M", "--weights", "1"], "--text"),
         (["mix", "M", "--tune", "-"], "standard input"),

@@ -43,9 +43,10 @@ KINDS = ("sgd", "rms")
 
 @dataclass(frozen=True)
 class Dynamic:
-    """How a network follows the text: `alpha` is the learning rate; sgd moves W at `recurrent_rate` times that.
+    """How a network follows the text.
 
-    `decay`, which is lambda, and `epsilon` are for rms only.
+    `alpha` is the learning rate. sgd moves what multiplies states, W, at `recurrent_rate` times that; `decay`, which is
+    lambda, and `epsilon` are for rms.
     """
 
     kind: str = "sgd"
@@ -135,7 +136,8 @@ def copy_of(network: RecurrentNetwork) -> RecurrentNetwork:
 
 def _mover(network: RecurrentNetwork, dynamic: Dynamic, rms: RMS | None) -> Optimizer:
     if dynamic.kind == "sgd":
-        return SGD(network.named_parameters(), rates={"W": dynamic.recurrent_rate})
+        recurrent = {name.split(".")[-1] for name in network.recurrent_names()}
+        return SGD(network.named_parameters(), rates=dict.fromkeys(recurrent, dynamic.recurrent_rate))
     if rms is None:
         raise UsageError("dynamic evaluation by rms needs the root mean squares of gradients: see gather_rms")
     return DecayingRMS(network.named_parameters(), rms, decay=dynamic.decay, epsilon=dynamic.epsilon)
