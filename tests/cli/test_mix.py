@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from elman.apply import caches, dynamic
 from elman.apply.dumps import read_dump
+from elman.cli import evaluate
 
 from .commandline import Elman, Texts, write_text
 
@@ -137,3 +139,8 @@ def test_a_dump_that_does_not_fit_is_named_with_its_line(
     assert "does not state the base" in result.sentence
     result = elman("mix", model, dump, "--tune", texts.valid, "--base", "10")
     assert result.code == 1 and f"{dump}, line {len(words) + 2} has 'zebra'" in result.sentence
+
+
+def test_the_command_line_knows_what_there_is() -> None:
+    assert sorted(evaluate.CACHES) == sorted(caches.KINDS)
+    assert sorted(evaluate.DYNAMIC) == sorted(dynamic.KINDS) == sorted(dynamic.DEFAULTS)

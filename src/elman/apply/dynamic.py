@@ -54,7 +54,7 @@ class Dynamic:
     segment: int = 20
     recurrent_rate: float = 0.1
     decay: float = 0.001
-    epsilon: float = 0.001
+    epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -71,7 +71,7 @@ class Dynamic:
         return {k: v for k, v in asdict(self).items() if k not in others}
 
 
-DEFAULTS = {"sgd": Dynamic("sgd", alpha=0.002), "rms": Dynamic("rms", alpha=0.0005)}
+DEFAULTS = {"sgd": Dynamic("sgd", alpha=0.002), "rms": Dynamic("rms", alpha=4e-5)}
 
 
 class Segment(NamedTuple):

@@ -9,11 +9,9 @@ cache:plain:500      a cache of the last 500 tokens; also cache:bigram:500 and, 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +20,9 @@ from elman.apply.dumps import read_dump
 from elman.apply.mixtures import Tuned, log_mixture, tune_weights
 from elman.apply.running import trace_text
 from elman.apply.traces import Tally, Trace, Values, check_aligned, counted_by_all, tally
-from elman.errors import ElmanError, UsageError
+from elman.errors import UsageError
 from elman.network.folder import load_model
+from elman.ngram import arpa
 from elman.text.reading import TextSource
 from elman.text.symbols import END
 
@@ -143,10 +142,6 @@ def _cache_of(name: str) -> Cache:
 
 
 def _arpa_reader(name: str) -> Reader:
-    try:
-        arpa: Any = importlib.import_module("elman.ngram.arpa")
-    except ModuleNotFoundError as error:
-        raise ElmanError(f"{name}: this elman reads no ARPA files") from error
     model = arpa.load(name)
 
     def read(text: str, _: bool) -> Trace:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elman.cli.common import Device, Json, Threads, choose, note, print_json
-from elman.errors import ElmanError, UsageError
+from elman.errors import UsageError
 
 if TYPE_CHECKING:
     from elman.apply.members import Mixed
@@ -136,8 +136,6 @@ def _numbers(mixed: Mixed, weights: Values) -> dict[str, Any]:
 
 def _show(result: dict[str, Any]) -> None:
     texts = [result[key] for key in ("tune", "text") if key in result]
-    if not texts:
-        raise ElmanError("there is no text")
     for text in texts:
         mix = text["mix"]
         print(f"file {text['file']}: {mix['sentences']} sentences, {mix['words']} words, {mix['oovs']} OOVs")
