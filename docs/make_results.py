@@ -17,8 +17,8 @@ def mean(values: list[float]) -> str:
 
 
 def figure(result: dict) -> float:
-    """Return the number of an evaluation that is compared."""
-    return result["perplexity"]
+    """Return the number of an evaluation that is compared: of a model, or of a mixture."""
+    return result["perplexity"] if "perplexity" in result else result["text"]["mix"]["perplexity"]
 
 
 def card(facts: dict) -> str:
@@ -26,13 +26,15 @@ def card(facts: dict) -> str:
     runs = facts["runs"]
     seeds = ", ".join(str(run["seed"]) for run in runs)
     lines = [f"### {facts['name']}", "", "| | |", "|---|---|"]
-    lines.append(f"| validation perplexity, while training | {mean([run['valid'] for run in runs])} |")
+    if "valid" in runs[0]:
+        lines.append(f"| validation perplexity, while training | {mean([run['valid'] for run in runs])} |")
     for key in facts["commands"]:
         if key.startswith("test"):
             what = key.removeprefix("test").strip("-").replace("-", " ") or "alone"
             lines.append(f"| test perplexity, {what} | **{mean([figure(run[key]) for run in runs])}** |")
     lines.append(f"| wall time of training | {mean([run['train_seconds'] for run in runs])} s |")
-    lines.append(f"| parameters, epochs | {runs[0]['parameters']:,}, {runs[0]['epochs']} |")
+    if "parameters" in runs[0]:
+        lines.append(f"| parameters, epochs | {runs[0]['parameters']:,}, {runs[0]['epochs']} |")
     lines.append(f"| seeds, commit, date | {seeds}; {facts['commit']}; {facts['date']} |")
     lines.append(f"| machine | {facts['machine']} |")
     lines += [f"| rival | {rival} |" for rival in facts["rivals"]]

@@ -120,6 +120,7 @@ class LearnSettings(Section):
         description="validate and save a moving average of the weights; what an update leaves of it",
     )
     average_every: int = Field(10, ge=1, description="average, nt-asgd: updates between two weights that are averaged")
+    beta_follows: bool = Field(False, description="beta falls with the schedule, as alpha does")
     input_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for U")
     recurrent_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for W")
     batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
@@ -177,8 +178,8 @@ class LearnSettings(Section):
 
     @model_validator(mode="after")
     def _online_is_one_stream(self) -> LearnSettings:
-        if self.regime == "online" and self.optimizer != "sgd":
-            raise ValueError("regime online is plain SGD: optimizer must be sgd")
+        if self.regime == "online" and (self.optimizer != "sgd" or self.beta_follows):
+            raise ValueError("regime online is plain SGD: optimizer must be sgd, and beta_follows false")
         return self
 
     @model_validator(mode="after")

@@ -55,7 +55,7 @@ def test_a_sparse_gradient_moves_sgd_as_its_dense_twin() -> None:
     torch.testing.assert_close(*results)
 
 
-def test_adam_moves_only_the_rows_that_a_window_touched() -> None:
+def test_adam_moves_only_the_rows_that_a_window_touched_and_shrinks_all() -> None:
     """Against the equations row by row; n counts all updates, the moments only those of the row."""
     (key, weight), *_ = parameters()
     expected = weight.detach().double().clone()
@@ -64,12 +64,15 @@ def test_adam_moves_only_the_rows_that_a_window_touched() -> None:
     for n, rows in enumerate([[1, 4, 1], [2], [4, 1], [1]], start=1):
         weight.grad = sparse_gradient(rows, n)
         gradient = weight.grad.to_dense().double()
+        optimizer.shrinking = 0.1 / n  # a beta that falls
         optimizer.step(0.05)
+        expected *= 1 - 0.1 / n
         for row in set(rows):
             first[row] = 0.9 * first[row] + 0.1 * gradient[row]
             second[row] = 0.999 * second[row] + 0.001 * gradient[row] ** 2
             change = first[row] / (1 - 0.9**n) / ((second[row] / (1 - 0.999**n)).sqrt() + 1e-8)
-            expected[row] = 0.9 * expected[row] - 0.05 * change
+            expected[row] -= 0.05 * change
+    optimizer.settle()
     torch.testing.assert_close(weight.detach(), expected.float())
 
 
@@ -158,7 +161,7 @@ def test_rmsprop_and_adam_without_a_mean_are_adam_of_torch_with_beta1_zero(rule:
         plain.step()
     for (_, a), (_, b) in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a, b)
-    assert {name.split(".")[-1] for name in optimizer.state()} == {"steps", "second"}
+    assert {name.split(".")[-1] for name in optimizer.state()} == {"steps", "shrunk", "second"}
 
 
 @pytest.mark.parametrize("picked", [None, [4, 0, 2999]])

@@ -29,6 +29,7 @@ REGIMES = {
     "sentences": ["regime=sentences", "optimizer=adam", "alpha=0.01", "dropout=0.2", "activation=tanh", "layers=2"],
     "sgd": ["alpha=0.5", "beta=1e-5", "tied=true", "bias=true"],
     "online": ["regime=online", "bptt=3", "bptt_block=4"],
+    "falling beta": ["alpha=0.3", "beta=1e-2", "beta_follows=true", "schedule=linear", "output=sampled", "negatives=5"],
     "class": ["output=class", "hidden=20", "alpha=0.5", "beta=1e-5"],
     "sampled": ["output=sampled", "optimizer=adam", "alpha=0.02", "negatives=5", "full_from=0.7", "dropout=0.2"],
     "tied sample": [

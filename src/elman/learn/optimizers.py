@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -48,6 +49,16 @@ class Optimizer:
         self.rates = dict(rates or {})
         self.betas = moments
         self.steps = 0
+        self.shrinking = beta
+        """What the current step takes of a matrix: beta, or less of it where it follows a schedule."""
+        self.before = self.shrunk = 0.0  # log of what all steps so far have left of a weight that nothing else moves
+        self.late = {}  # for each matrix that shrinks late: its rows, one a symbol, and `shrunk` when each shrank last
+        if beta:
+            for name in {"encoder.U", "output.V"} & set(self.parameters):
+                weight = self.parameters[name].detach()
+                if name == "encoder.U" or not weight.is_contiguous():
+                    rows = as_rows(weight, like=weight)
+                    self.late[name] = (rows, torch.zeros(len(rows), dtype=torch.float64, device=rows.device))
 
     def rate(self, name: str) -> float:
         """Return the factor on alpha for the weight of that name."""
@@ -57,6 +68,7 @@ class Optimizer:
     def step(self, alpha: float) -> None:
         """Move every weight that has a gradient, whole or in parts, then forget the gradients."""
         self.steps += 1
+        self.before, self.shrunk = self.shrunk, self.shrunk + math.log1p(-self.shrinking)
         for name, weight in self.parameters.items():
             rate = alpha * self.rate(name)
             parts = take_parts(weight)
@@ -72,7 +84,7 @@ class Optimizer:
 
     def keep(self, weight: Tensor) -> float:
         """Return what a step leaves of a weight: 1 - beta of a matrix, all of a bias."""
-        return 1 - self.beta if weight.dim() > 1 else 1.0
+        return 1 - self.shrinking if weight.dim() > 1 else 1.0
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
         """Move one weight against its gradient, at rate alpha."""
@@ -87,17 +99,43 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} has no follow")
 
     def before_reading(self, name: str, symbols: Tensor) -> None:
-        """Hear which rows of U or V are about to be read, where shrinking rows is put off until then."""
+        """Shrink the rows that are about to be read by what was put off."""
+        if name in self.late:
+            self._catch_up(name, symbols.reshape(-1))
+
+    @torch.no_grad()
+    def _catch_up(self, name: str, symbols: Tensor) -> None:
+        rows, shrunk = self.late[name]
+        symbols = on_device(symbols, rows.device)
+        # To pick them costs less than to shrink them all, but on a GPU, where it would have to be waited for.
+        behind = symbols if symbols.device.type != "cpu" else symbols[shrunk[symbols] != self.shrunk]
+        if len(behind):
+            factor = self._owed(name, behind).to(rows.device, rows.dtype).unsqueeze(1)
+            rows[behind] = rows[behind] * factor  # a row that is named twice is written twice, with the same values
+
+    def _owed(self, name: str, symbols: Tensor) -> Tensor:
+        """Return what rows are to be multiplied by, (1 - beta)^n, and count them as done."""
+        _, shrunk = self.late[name]
+        owed = torch.exp(self.shrunk - shrunk[symbols])
+        shrunk[symbols] = self.shrunk
+        return owed
 
     def settle(self) -> None:
-        """Do now what was put off: before validation, and before a model is saved."""
+        """Shrink all rows by what was put off."""
+        for name, (rows, _) in self.late.items():
+            self._catch_up(name, torch.arange(len(rows), device=rows.device))
 
     def state(self) -> dict[str, Tensor]:
-        """Return what the optimiser remembers between steps, for a checkpoint."""
-        return {}
+        """Return what the optimiser remembers between steps, for a checkpoint: how far each row has shrunk."""
+        late = {f"{name}.shrunk": shrunk for name, (_, shrunk) in self.late.items()}
+        shrunk = torch.tensor(self.shrunk, dtype=torch.float64)
+        return {"steps": torch.tensor(self.steps), "shrunk": shrunk, **late}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""
+        self.steps, self.shrunk = int(state["steps"]), float(state["shrunk"])
+        for name, (_, shrunk) in self.late.items():
+            shrunk.copy_(state[f"{name}.shrunk"])
 
 
 class SGD(Optimizer):
@@ -110,23 +148,6 @@ class SGD(Optimizer):
 
     default_alpha = 0.5
     takes_factors = True
-
-    def __init__(
-        self,
-        parameters: Iterable[tuple[str, nn.Parameter]],
-        *,
-        beta: float = 0.0,
-        rates: Mapping[str, float] | None = None,
-        moments: tuple[float, float] = (0.9, 0.999),
-    ) -> None:
-        super().__init__(parameters, beta=beta, rates=rates, moments=moments)
-        self.late = {}  # for each matrix that shrinks late: its rows, one a symbol, and when each shrank last
-        if beta:
-            for name in {"encoder.U", "output.V"} & set(self.parameters):
-                weight = self.parameters[name].detach()
-                if name == "encoder.U" or not weight.is_contiguous():
-                    rows = as_rows(weight, like=weight)
-                    self.late[name] = (rows, torch.zeros(len(rows), dtype=torch.long, device=rows.device))
 
     def follow(self, weight: Tensor, factors: Factors, alpha: float) -> None:
         """Shrink a weight and add alpha times the product of two factors, made in their own type."""
@@ -150,44 +171,6 @@ class SGD(Optimizer):
             weight.mul_(self.keep(weight))
         move_rows(weight, rows.values, rows.ids, keep=keep, rate=-alpha)
 
-    def before_reading(self, name: str, symbols: Tensor) -> None:
-        """Shrink the rows that are about to be read by what was put off."""
-        if name in self.late:
-            self._catch_up(name, symbols.reshape(-1))
-
-    @torch.no_grad()
-    def _catch_up(self, name: str, symbols: Tensor) -> None:
-        rows, shrunk_at = self.late[name]
-        symbols = on_device(symbols, rows.device)
-        # To pick them costs less than to shrink them all, but on a GPU, where it would have to be waited for.
-        behind = symbols if symbols.device.type != "cpu" else symbols[shrunk_at[symbols] != self.steps]
-        if len(behind):
-            factor = self._owed(name, behind).to(rows.device, rows.dtype).unsqueeze(1)
-            rows[behind] = rows[behind] * factor  # a row that is named twice is written twice, with the same values
-
-    def _owed(self, name: str, symbols: Tensor) -> Tensor:
-        """Return what rows are to be multiplied by, (1 - beta)^n, and count them as done."""
-        _, shrunk_at = self.late[name]
-        owed = (self.steps - shrunk_at[symbols]).to(torch.float64)
-        shrunk_at[symbols] = self.steps
-        return torch.pow(1 - self.beta, owed)
-
-    def settle(self) -> None:
-        """Shrink all rows by what was put off."""
-        for name, (rows, _) in self.late.items():
-            self._catch_up(name, torch.arange(len(rows), device=rows.device))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return how far each row has shrunk."""
-        late = {f"{name}.shrunk_at": shrunk_at for name, (_, shrunk_at) in self.late.items()}
-        return {"steps": torch.tensor(self.steps), **late}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state` returned."""
-        self.steps = int(state["steps"])
-        for name, (_, shrunk_at) in self.late.items():
-            shrunk_at.copy_(state[f"{name}.shrunk_at"])
-
 
 class NTASGD(SGD):
     """SGD whose weights are averaged once validation stops improving: non-monotonically triggered averaged SGD.
@@ -208,7 +191,8 @@ class Adam(Optimizer):
         m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
         w <- (1 - beta) w - alpha ( m / (1 - b1^n) ) / ( sqrt( v / (1 - b2^n) ) + epsilon )
 
-    A row of U or V that the window did not touch keeps its m and v, does not shrink and does not go on moving. So the
+    A row of U or V that the window did not touch keeps its m and v and does not go on moving; it shrinks with every
+    update, touched or not, late as with `SGD`. So the
     moments of a symbol are means over its own appearances, and as v starts at zero the first of them move its row by
     more than alpha: after k of them by about alpha (1 - b1^k) / sqrt(1 - b2^k), 3.2 alpha at first, 6 alpha at ten,
     then falling. Rare words learn from few appearances, and are not driven on in between. A dense gradient touches
@@ -235,13 +219,26 @@ class Adam(Optimizer):
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
         """Move every row of the weight."""
-        self._adam(name, weight, Rows(torch.arange(0), as_rows(gradient, like=weight)), alpha)
+        keep = self._due(name, None)
+        self._adam(name, weight, Rows(torch.arange(0), as_rows(gradient, like=weight)), alpha, keep)
 
     def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
         """Move the rows that are in the gradient."""
-        self._adam(name, weight, rows, alpha)
+        self._adam(name, weight, rows, alpha, self._due(name, rows.ids))
 
-    def _adam(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
+    def _due(self, name: str, symbols: Tensor | None) -> float:
+        """Return what this step leaves of some rows, or of all, which have shrunk by all that was due before it."""
+        if name not in self.late:
+            return self.keep(self.parameters[name])
+        rows, shrunk = self.late[name]
+        symbols = torch.arange(len(rows), device=rows.device) if symbols is None else symbols
+        if rows.device.type == "cpu" and bool((shrunk[symbols] == self.before).all()):
+            shrunk[symbols] = self.shrunk
+            return 1 - self.shrinking
+        self._catch_up(name, symbols)
+        return 1.0
+
+    def _adam(self, name: str, weight: Tensor, rows: Rows, alpha: float, keep: float) -> None:
         moments = self.moments[name]
         step = partial(
             adam_rows if moments.first is not None else square_rows,
@@ -249,7 +246,7 @@ class Adam(Optimizer):
             alpha=alpha,
             betas=self.betas,
             epsilon=self.epsilon,
-            keep=self.keep(self.parameters[name]),
+            keep=keep,
         )
         step(
             as_rows(weight, like=weight),
@@ -259,12 +256,12 @@ class Adam(Optimizer):
         )
 
     def state(self) -> dict[str, Tensor]:
-        """Return the number of updates, and the moments of every weight."""
-        return {"steps": torch.tensor(self.steps), **self._tensors()}
+        """Return what every optimiser remembers, and the moments of every weight."""
+        return super().state() | self._tensors()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` returned."""
-        self.steps = int(state["steps"])
+        super().load_state(state)
         for name, value in self._tensors().items():
             value.copy_(state[name])
 

@@ -99,10 +99,10 @@ def _follower(network: RecurrentNetwork, settings: LearnSettings, product: torch
     _check_one_product(network, "learn.output_block")
     V = network.output.V
     plain = settings.optimizer == "sgd" and settings.regime == "running" and settings.clip is None
-    plain = plain and not (network.settings.ar or network.settings.tar)
+    plain = plain and not (network.settings.ar or network.settings.tar or settings.beta_follows)
     if V is None or network.output.bias is not None or settings.device != "cpu" or not plain:
         raise UsageError(
-            "output_block needs running text and plain sgd on the cpu: no clip, bias, ar or tar, U and V not tied",
+            "output_block needs running text and plain sgd on the cpu: no clip, bias, ar, tar, beta_follows, tied U and V",
             hint="leave learn.output_block unset",
         )
     return OutputFollower(V, beta=settings.beta, block=settings.output_block, product=product)
@@ -225,6 +225,9 @@ class WindowSteps:
             found = math.nan
         if isinstance(found, float) and not math.isfinite(found):
             return found, count  # nothing is moved, so that `explain` sees what it came from
+        if self.settings.beta_follows:
+            assert self.settings.alpha is not None, "settings are resolved"
+            self.optimizer.shrinking = self.settings.beta * alpha / self.settings.alpha
         self.optimizer.step(alpha)
         if self.running:
             self.carried = state
@@ -289,7 +292,7 @@ class OnlineSteps:
         alone = plain and V is not None and network.output.bias is None and network.settings.zoneout == 0.0
         if not (alone and isinstance(cell, Elman) and cell.activation.name == "sigmoid" and cell.bias is None):
             raise UsageError(
-                "regime online trains one plain layer: sigmoid, no bias, U and V not tied",
+                "regime online trains one plain layer: sigmoid, no bias, U, V not tied",
                 hint="leave these settings as they are, or choose --regime running",
             )
         drops = ("dropout", "input_dropout", "word_dropout", "weight_dropout", "ar", "tar")
