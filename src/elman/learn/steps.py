@@ -102,7 +102,7 @@ def _follower(network: RecurrentNetwork, settings: LearnSettings, product: torch
     plain = plain and not (network.settings.ar or network.settings.tar or settings.beta_follows)
     if V is None or network.output.bias is not None or settings.device != "cpu" or not plain:
         raise UsageError(
-            "output_block needs running text and plain sgd on the cpu: no clip, bias, ar, tar, beta_follows, tied U and V",
+            "output_block needs running text and plain sgd on the cpu: no clip, bias, ar, tar, beta_follows, tied V",
             hint="leave learn.output_block unset",
         )
     return OutputFollower(V, beta=settings.beta, block=settings.output_block, product=product)
