@@ -17,6 +17,7 @@ from elman.errors import Interrupted
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.run import train_model
 from elman.learn.steps import WindowSteps
+from elman.network.cells import CELLS
 from elman.network.folder import load_tensors
 from elman.network.model import RecurrentNetwork
 from elman.network.outputs import OUTPUTS
@@ -32,6 +33,8 @@ WAYS = [
     *([layer, f"optimizer={name}", "beta=1e-5"] for layer in LAYERS for name in OPTIMIZERS),
     ["output=full", "regime=sentences", "clip=1", "activation=tanh"],
     ["output=full", "bias=true", "tied=true", "layers=2", "activation=relu", "alpha=0.1", "clip=1"],
+    *([f"cell={name}", "output=full", "optimizer=adam", "bias=true"] for name in CELLS),
+    ["output=sampled", "tied=true", "optimizer=sgd", "beta=1e-4", "beta_follows=true"],
 ]
 names = pytest.mark.parametrize("way", WAYS, ids=" ".join)
 
