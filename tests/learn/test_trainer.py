@@ -18,10 +18,14 @@ from elman.errors import Interrupted, OutputError, TextError, TrainingError, Usa
 from elman.learn import trainer
 from elman.learn.checkpoint import CHECKPOINT, load_checkpoint
 from elman.learn.measure import Measure, measure
+from elman.learn.optimizers import SGD
 from elman.learn.run import choose_output, resolve, train_model
+from elman.learn.steps import WindowSteps
 from elman.network.folder import load_model, load_tensors
+from elman.network.model import RecurrentNetwork
 from elman.text.corpus import build_corpus
 from elman.text.reading import TextSource
+from elman.text.tokenizers import train_tokenizer
 
 SMALL = ["hidden=8", "epochs=3", "threads=1", "batch=4", "bptt=5", "checkpoint_every=7", "log_every=5"]
 REGIMES = {
@@ -395,3 +399,26 @@ def test_a_run_says_which_output_layer_it_chose(texts: tuple[Path, Path], tmp_pa
         given={"network.output": "auto"},
     )
     assert again.network.settings.output == "full"
+
+
+def test_all_rows_are_up_to_date_when_the_full_softmax_takes_over(texts: tuple[Path, Path]) -> None:
+    """Rows of V that the sample left alone owe their shrinking; the full softmax reads all of them."""
+    chosen = settings("sampled", "optimizer=sgd", "alpha=0.1", "beta=0.01", "full_from=0.5")
+    source = TextSource(texts[0])
+    tokenizer = train_tokenizer(source, chosen.text)
+    network = RecurrentNetwork(tokenizer.size, chosen.network)
+    network.initialize(torch.Generator().manual_seed(1))
+    optimizer = SGD(network.named_parameters(), beta=0.01)
+    steps = WindowSteps(network, optimizer, build_corpus(source, tokenizer), tokenizer, chosen.learn)
+    found, loss = [], network.output.loss
+
+    def spy(*arguments, **more):
+        found.append(bool((optimizer.late["output.V"][1] == optimizer.shrunk).all()))
+        return loss(*arguments, **more)
+
+    network.output.loss = spy
+    for epoch in (0, 2):
+        steps.begin(epoch)
+        for index in range(5):
+            steps.update(index, 0.1)
+    assert found == [True] + [False] * 4 + [True] * 5

@@ -16,7 +16,6 @@ from elman.network.gated import GRU, LSTM
 from elman.network.minimal import scan, scan_slowly
 from elman.network.model import RecurrentNetwork
 
-SIZES = [(5, 4), (4, 4)]
 names = pytest.mark.parametrize("name", CELLS)
 
 
@@ -182,7 +181,7 @@ def test_a_cell_that_nobody_knows_is_refused_with_the_nearest() -> None:
     assert caught.value.hint == "did you mean lstm?"
 
 
-def test_a_module_is_imported_only_if_somebody_asked_for_it(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_is_imported_only_if_somebody_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="code of somebody's own") as caught:
         find_cell("no_such_module_of_mine:Cell")
     assert "ELMAN_CELLS=no_such_module_of_mine:Cell" in (caught.value.hint or "")
