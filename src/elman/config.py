@@ -123,6 +123,9 @@ class LearnSettings(Section):
     beta_follows: bool = Field(False, description="beta falls with the schedule, as alpha does")
     input_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for U")
     recurrent_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for W")
+    between_rate: float = Field(
+        1.0, gt=0.0, le=HUGE, description="the same for matrices between U and V that multiply no state"
+    )
     batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
     bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
     bptt_jitter: float = Field(
@@ -130,6 +133,9 @@ class LearnSettings(Section):
         ge=0.0,
         le=HUGE,
         description="running text: the standard deviation of random window lengths, one in twenty about half of bptt",
+    )
+    reset: float = Field(
+        0.0, ge=0.0, le=1.0, description="running text: chance of a stream to begin a window from s(0)"
     )
     output_block: int | None = Field(
         None, ge=1, description="running text, plain sgd: time steps between two updates of V inside a window"
@@ -189,9 +195,10 @@ class LearnSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _jitter_is_of_windows(self) -> LearnSettings:
-        if self.bptt_jitter and self.regime != "running":
-            raise ValueError("bptt_jitter is of windows over running text: regime must be running")
+    def _windows_are_of_running_text(self) -> LearnSettings:
+        for name in ("bptt_jitter", "reset"):
+            if getattr(self, name) and self.regime != "running":
+                raise ValueError(f"{name} is of windows over running text: regime must be running")
         return self
 
 

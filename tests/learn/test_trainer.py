@@ -45,7 +45,7 @@ REGIMES = {
         "full_from=0.7",
         "embedding=5",
     ],
-    "lstm": ["cell=lstm", "optimizer=adam", "alpha=0.02", "weight_dropout=0.2", "locked=true", "dropout=0.2", "tar=1"],
+    "lstm": ["cell=lstm", "optimizer=adam", "alpha=0.02", "weight_dropout=0.2", "locked=true", "reset=0.3", "tar=1"],
     "following": ["alpha=0.5", "beta=1e-5", "output_block=2", "precision=bf16"],
     "adaptive": ["output=adaptive", "optimizer=adam", "alpha=0.02", "clip=1"],
 }

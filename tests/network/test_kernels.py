@@ -179,6 +179,42 @@ def test_steps_of_the_recurrence_are_their_twins(
         torch.testing.assert_close(mine, twin, rtol=1e-5, atol=2e-6 * max(1.0, spread))
 
 
+@compiled
+@given(
+    seed=st.integers(0, 10_000),
+    batch=st.integers(1, 5),
+    hidden=st.integers(1, 300),
+    spread=st.sampled_from([0.01, 1.0, 10.0]),
+    bf16=st.booleans(),
+    last=st.booleans(),
+)
+def test_steps_of_the_lstm_are_their_twins(
+    seed: int, batch: int, hidden: int, spread: float, bf16: bool, last: bool
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    drive, product = torch.randn(2, batch, 4 * hidden, generator=draw) * spread
+    before, error, arriving, later = torch.randn(4, batch, hidden, generator=draw) * spread
+    kind = torch.bfloat16 if bf16 else torch.float32
+    results = []
+    for forward, backward in (
+        (step_kernels.lstm_step, step_kernels.lstm_back),
+        (step_kernels.lstm_step_slowly, step_kernels.lstm_back_slowly),
+    ):
+        gates, delta = torch.empty(2, batch, 4 * hidden)
+        memory, curve, state, after = torch.empty(4, batch, hidden)
+        after.copy_(later)
+        copies = [torch.zeros(x.shape, dtype=kind) if bf16 else None for x in (state, delta)]
+        forward(drive, product.to(kind), before, gates, memory, curve, state, copy=copies[0])
+        back = None if last else arriving.to(kind)
+        backward(error, back, gates, before, curve, after, delta, copy=copies[1])
+        if bf16:
+            assert torch.equal(copies[0], state.to(kind))
+            assert torch.equal(copies[1], delta.to(kind))
+        results.append((gates, memory, curve, state, delta, after))
+    for mine, twin in zip(*results, strict=True):
+        torch.testing.assert_close(mine, twin, rtol=1e-5, atol=5e-6 * max(1.0, spread**2))
+
+
 def test_every_activation_has_a_compiled_step() -> None:
     assert set(step_kernels.KINDS) == set(ACTIVATIONS)
 

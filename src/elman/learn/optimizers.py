@@ -25,7 +25,7 @@ class Optimizer:
     beta
         L2 regularisation: every matrix shrinks by this share with each step, whatever alpha is. A bias does not.
     rates
-        what alpha is multiplied by for matrices of a name: `{"U": 2.0, "W": 0.1}`.
+        what alpha is multiplied by for weights of a name, whole or its last part: `{"cells.0.W": 0.1, "U": 2.0}`.
     moments
         b1 and b2: what an update leaves of the mean gradient and of the mean square, where an optimiser keeps them.
     """
@@ -62,7 +62,7 @@ class Optimizer:
 
     def rate(self, name: str) -> float:
         """Return the factor on alpha for the weight of that name."""
-        return self.rates.get(name.split(".")[-1], 1.0)
+        return self.rates.get(name, self.rates.get(name.split(".")[-1], 1.0))
 
     @torch.no_grad()
     def step(self, alpha: float) -> None:

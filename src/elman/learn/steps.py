@@ -44,6 +44,20 @@ def symbol_counts(ids: np.ndarray, tokenizer: Tokenizer) -> Tensor:
     return torch.from_numpy(counts)
 
 
+def rates_of(network: RecurrentNetwork, settings: LearnSettings) -> dict[str, float]:
+    """Return what alpha is multiplied by for each weight, by name: U, what multiplies states, V, and all between."""
+    recurrent = network.recurrent_names()
+    rates = {}
+    for name, _ in network.named_parameters():
+        if name in recurrent:
+            rates[name] = settings.recurrent_rate
+        elif name.startswith("encoder."):
+            rates[name] = settings.input_rate
+        else:
+            rates[name] = 1.0 if name.startswith("output.") else settings.between_rate
+    return rates
+
+
 class Steps(Protocol):
     """The updates of one regime."""
 
@@ -194,7 +208,7 @@ class WindowSteps:
             if not self.network.output.sampling:
                 self.optimizer.settle()  # all of V is read
         symbols, targets, mask, count = self.read(index)
-        state = self.carried if self.running else self.network.initial_state(symbols.shape[1])
+        state = self._begun_anew() if self.running else self.network.initial_state(symbols.shape[1])
         weights = None if mask is None else on_device(mask, self.device)
         if not self.sparse or self.network.settings.tied:
             symbols = on_device(symbols, self.device)  # else the encoder does, once it knows which rows are in use
@@ -232,6 +246,19 @@ class WindowSteps:
         if self.running:
             self.carried = state
         return found * symbols.shape[1], count
+
+    def _begun_anew(self) -> State:
+        """Return the states that were carried, of some streams s(0) instead.
+
+        A net that only ever reads on from where it was may hold for good what its first words made it hold, and be
+        lost where a text begins with others.
+        """
+        if self.settings.reset == 0.0:
+            return self.carried
+        chances = torch.rand(len(self.carried[0]), 1, generator=self.generator, device=self.device)
+        fresh = self.network.initial_state(len(chances))
+        pairs = zip(fresh, self.carried, strict=True)
+        return tuple(torch.where(chances < self.settings.reset, new, old) for new, old in pairs)
 
     def _clip(self, limit: float, length: int) -> bool:
         """Clip the gradients; return whether they are numbers, as far as that is known without waiting for a GPU.

@@ -27,7 +27,7 @@ from elman.learn.nonsense import Nonsense
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.progress import Listener, Progress
 from elman.learn.schedules import SCHEDULES, warm_up
-from elman.learn.steps import OnlineSteps, Steps, WindowSteps
+from elman.learn.steps import OnlineSteps, Steps, WindowSteps, rates_of
 from elman.network.devices import int8_is_fast
 from elman.network.folder import WEIGHTS, load_weights, save_weights
 from elman.network.model import RecurrentNetwork
@@ -96,11 +96,10 @@ class Trainer:
         if learn.regime == "online":
             self.steps = OnlineSteps(network, train, tokenizer, learn)
         else:
-            recurrent = {name.split(".")[-1] for name in network.recurrent_names()}
             optimizer = OPTIMIZERS[learn.optimizer](
                 network.named_parameters(),
                 beta=learn.beta,
-                rates={"U": learn.input_rate, **dict.fromkeys(recurrent, learn.recurrent_rate)},
+                rates=rates_of(network, learn),
                 moments=(learn.adam_beta1, learn.adam_beta2),
             )
             self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)

@@ -454,6 +454,7 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 
 #include "_step.h"
 #include "_recurrence.h"
+#include "_gates.h"
 
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
@@ -467,6 +468,8 @@ static PyMethodDef methods[] = {
     {"stored_log_probs", stored_log_probs, METH_VARARGS, "log y of a few states, from a V stored in bf16 or int8."},
     {"activate", activate, METH_VARARGS, "state <- f( drive + product ), with a copy in bf16."},
     {"send_back", send_back, METH_VARARGS, "delta <- ( error + product ) * slope, with a copy in bf16."},
+    {"lstm_step", lstm_step, METH_VARARGS, "One step of an LSTM, with a copy of its state in bf16."},
+    {"lstm_back", lstm_back, METH_VARARGS, "One step back through an LSTM, with a copy of the errors in bf16."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -15,6 +15,7 @@ from torch.nn.functional import linear
 
 from elman.config import NetworkSettings
 from elman.network.cell import Cell, multiply
+from elman.network.step_kernels import lstm_back, lstm_step
 
 
 class _Gated(Cell):
@@ -140,7 +141,7 @@ class _LSTMWindow(torch.autograd.Function):
         product: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         length, batch, size = len(above), len(hidden), hidden.shape[1]
-        gates = above.contiguous().clone()  # what goes into them, to become what comes out
+        above, gates = above.contiguous(), torch.empty_like(above, memory_format=torch.contiguous_format)
         states, memories = above.new_empty(length + 1, batch, size), above.new_empty(length + 1, batch, size)
         curves = above.new_empty(length, batch, size)  # tanh(c)
         narrow = states if product is above.dtype else states.new_empty(states.shape, dtype=product)
@@ -149,16 +150,10 @@ class _LSTMWindow(torch.autograd.Function):
         recurrent = above.new_empty(batch, 4 * size, dtype=product)
         for t in range(length):
             torch.mm(narrow[t], matrix, out=recurrent)
-            gate = gates[t].add_(recurrent)
-            gate[:, : 2 * size].sigmoid_()
-            gate[:, 2 * size : 3 * size].tanh_()
-            gate[:, 3 * size :].sigmoid_()
-            i, f, g, o = gate.chunk(4, dim=1)
-            torch.mul(f, memories[t], out=memories[t + 1]).addcmul_(i, g)
-            torch.tanh(memories[t + 1], out=curves[t])
-            torch.mul(o, curves[t], out=states[t + 1])
-            if narrow is not states:
-                narrow[t + 1].copy_(states[t + 1])
+            copy = None if narrow is states else narrow[t + 1]
+            lstm_step(
+                above[t], recurrent, memories[t], gates[t], memories[t + 1], curves[t], states[t + 1], copy=copy
+            )
         ctx.save_for_backward(gates, memories, curves, narrow, matrix)
         ctx.dtype = weight.dtype
         return states[1:], memories[length].clone()
@@ -168,31 +163,15 @@ class _LSTMWindow(torch.autograd.Function):
     def backward(ctx: Any, error: Tensor, memory_error: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
         gates, memories, curves, narrow, matrix = ctx.saved_tensors
         length, batch, size = curves.shape
+        error, later = error.contiguous(), memory_error.clone(memory_format=torch.contiguous_format)
         deltas = torch.empty_like(gates)
         sources = deltas if matrix.dtype is deltas.dtype else torch.empty_like(deltas, dtype=matrix.dtype)
-        back, later = matrix.t(), memory_error.clone()
-        # The slopes of all gates at once, outside of the loop: all of i, f, g, o and tanh(c) is known.
-        slopes = gates - gates * gates
-        slopes[:, :, 2 * size : 3 * size] = 1 - gates[:, :, 2 * size : 3 * size] ** 2
-        i, f, g, o = gates.chunk(4, dim=2)
-        slopes[:, :, :size] *= g
-        slopes[:, :, size : 2 * size] *= memories[:-1]
-        slopes[:, :, 2 * size : 3 * size] *= i
-        slopes[:, :, 3 * size :] *= curves
-        passes = (1 - curves * curves) * o
+        back = matrix.t()
         recurrent = deltas.new_empty(batch, size, dtype=matrix.dtype)
         for t in range(length - 1, -1, -1):
-            arriving = error[t]
-            if t < length - 1:
-                torch.mm(sources[t + 1], back, out=recurrent)
-                arriving = arriving + recurrent
-            later.addcmul_(arriving, passes[t])
-            into, slope = deltas[t].view(batch, 4, size), slopes[t].view(batch, 4, size)
-            torch.mul(slope[:, :3], later.unsqueeze(1), out=into[:, :3])
-            torch.mul(slope[:, 3], arriving, out=into[:, 3])
-            later.mul_(f[t])
-            if sources is not deltas:
-                sources[t].copy_(deltas[t])
+            arriving = None if t == length - 1 else torch.mm(sources[t + 1], back, out=recurrent)
+            copy = None if sources is deltas else sources[t]
+            lstm_back(error[t], arriving, gates[t], memories[t], curves[t], later, deltas[t], copy=copy)
         d_hidden = torch.mm(sources[0], back).to(error.dtype) if ctx.needs_input_grad[1] else None
         flat = sources.view(length * batch, 4 * size)
         d_weight = torch.mm(flat.t(), narrow[:-1].reshape(length * batch, size)).to(ctx.dtype)
