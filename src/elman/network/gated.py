@@ -151,9 +151,7 @@ class _LSTMWindow(torch.autograd.Function):
         for t in range(length):
             torch.mm(narrow[t], matrix, out=recurrent)
             copy = None if narrow is states else narrow[t + 1]
-            lstm_step(
-                above[t], recurrent, memories[t], gates[t], memories[t + 1], curves[t], states[t + 1], copy=copy
-            )
+            lstm_step(above[t], recurrent, memories[t], gates[t], memories[t + 1], curves[t], states[t + 1], copy=copy)
         ctx.save_for_backward(gates, memories, curves, narrow, matrix)
         ctx.dtype = weight.dtype
         return states[1:], memories[length].clone()
