@@ -1,6 +1,7 @@
 """Write the cards in docs/results.md from docs/cards/*.json: python docs/make_results.py."""
 
 import json
+import math
 import statistics
 from pathlib import Path
 
@@ -12,26 +13,37 @@ BEGIN, END = "<!-- cards: made by docs/make_results.py -->", "<!-- end of cards 
 def mean(values: list[float]) -> str:
     """Return a number, or the mean of several and how far apart they are."""
     if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+        return f"{values[0]:.{digits(values)}f}"
+    return f"{statistics.mean(values):.{digits(values)}f} ± {statistics.stdev(values):.{digits(values)}f}"
 
 
-def figure(result: dict) -> float:
+def digits(values: list[float]) -> int:
+    """Return how many digits after the point are worth writing."""
+    return 3 if max(values) < 10 else 2
+
+
+def figure(result: dict, measure: str) -> float:
     """Return the number of an evaluation that is compared: of a model, or of a mixture."""
-    return result["perplexity"] if "perplexity" in result else result["text"]["mix"]["perplexity"]
+    return result[measure] if measure in result else result["text"]["mix"][measure]
+
+
+def while_training(run: dict, measure: str) -> float:
+    """Return what validation came to, per symbol: its perplexity, or bits where a symbol is a character."""
+    return math.log2(run["valid"]) if measure == "bits_per_character" else run["valid"]
 
 
 def card(facts: dict) -> str:
     """Return one card as Markdown."""
-    runs = facts["runs"]
+    runs, measure = facts["runs"], facts.get("measure", "perplexity")
+    unit = measure.replace("_", " ")
     seeds = ", ".join(str(run["seed"]) for run in runs)
     lines = [f"### {facts['name']}", "", "| | |", "|---|---|"]
     if "valid" in runs[0]:
-        lines.append(f"| validation perplexity, while training | {mean([run['valid'] for run in runs])} |")
+        lines.append(f"| validation {unit}, while training | {mean([while_training(run, measure) for run in runs])} |")
     for key in facts["commands"]:
         if key.startswith("test"):
             what = key.removeprefix("test").strip("-").replace("-", " ") or "alone"
-            lines.append(f"| test perplexity, {what} | **{mean([figure(run[key]) for run in runs])}** |")
+            lines.append(f"| test {unit}, {what} | **{mean([figure(run[key], measure) for run in runs])}** |")
     lines.append(f"| wall time of training | {mean([run['train_seconds'] for run in runs])} s |")
     if "parameters" in runs[0]:
         lines.append(f"| parameters, epochs | {runs[0]['parameters']:,}, {runs[0]['epochs']} |")

@@ -134,6 +134,12 @@ class LearnSettings(Section):
         le=HUGE,
         description="running text: the standard deviation of random window lengths, one in twenty about half of bptt",
     )
+    noise: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="replace symbols of the text by others, with this chance where all that followed them was new",
+    )
     reset: float = Field(
         0.0, ge=0.0, le=1.0, description="running text: chance of a stream to begin a window from s(0)"
     )
@@ -186,6 +192,12 @@ class LearnSettings(Section):
     def _online_is_one_stream(self) -> LearnSettings:
         if self.regime == "online" and (self.optimizer != "sgd" or self.beta_follows):
             raise ValueError("regime online is plain SGD: optimizer must be sgd, and beta_follows false")
+        return self
+
+    @model_validator(mode="after")
+    def _online_reads_what_is_there(self) -> LearnSettings:
+        if self.regime == "online" and self.noise:
+            raise ValueError("regime online reads the text as it is: noise must be 0")
         return self
 
     @model_validator(mode="after")

@@ -51,6 +51,28 @@ def test_a_window_that_begins_anew_learns_what_a_first_one_learns(tmp_path: Path
         assert torch.equal(one, other), name
 
 
+def test_what_is_learnt_from_is_one_noisy_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A symbol that is replaced is replaced both where it is read and where it is predicted."""
+    steps = steps_of(tmp_path, "noise=1")
+    assert steps.noise is not None
+    steps.noise.chances.fill_(0.5)
+    steps.begin(0)
+    clean = steps.read(0)
+    seen, loss = [], steps.network.loss
+
+    def spy(state, symbols, targets, **more):
+        seen.append((symbols, targets))
+        return loss(state, symbols, targets, **more)
+
+    monkeypatch.setattr(steps.network, "loss", spy)
+    steps.update(0, 0.1)
+    ((symbols, targets),) = seen
+    assert torch.equal(symbols[1:], targets[:-1])
+    changed = (symbols != clean[0]).float().mean()
+    assert 0.1 < changed < 0.9
+    assert torch.equal(steps.read(0)[0], clean[0])
+
+
 def test_only_running_text_can_begin_anew() -> None:
     with pytest.raises(UsageError, match="reset is of windows over running text"):
         build(parse_pairs(["regime=sentences", "reset=0.1"]))

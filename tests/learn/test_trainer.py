@@ -30,7 +30,10 @@ from elman.text.tokenizers import train_tokenizer
 SMALL = ["hidden=8", "epochs=3", "threads=1", "batch=4", "bptt=5", "checkpoint_every=7", "log_every=5"]
 REGIMES = {
     "running": ["optimizer=adam", "alpha=0.01", "dropout=0.2", "clip=1", "schedule=cosine"],
-    "sentences": ["regime=sentences", "optimizer=adam", "alpha=0.01", "dropout=0.2", "activation=tanh", "layers=2"],
+    "sentences": [
+        *["regime=sentences", "optimizer=adam", "alpha=0.01", "dropout=0.2", "activation=tanh", "layers=2"],
+        "noise=0.3",
+    ],
     "sgd": ["alpha=0.5", "beta=1e-5", "tied=true", "bias=true"],
     "online": ["regime=online", "bptt=3", "bptt_block=4"],
     "falling beta": ["alpha=0.3", "beta=1e-2", "beta_follows=true", "schedule=linear", "output=sampled", "negatives=5"],

@@ -17,6 +17,7 @@ from torch import Tensor
 from elman.config import LearnSettings
 from elman.errors import TrainingError, UsageError
 from elman.learn.following import OutputFollower
+from elman.learn.noising import Noise
 from elman.learn.nonsense import SLOWER, Finding, bad_gradients, bad_part, bad_weights
 from elman.learn.online import OnlineLearner
 from elman.learn.optimizers import Optimizer, clip_gradients
@@ -157,6 +158,9 @@ class WindowSteps:
             network.output.negatives = settings.negatives
         network.output.prepare(symbol_counts(corpus.ids, tokenizer))
         self.follower = _follower(network, settings, self.product)
+        self.noise = (
+            Noise(corpus.ids, tokenizer.size, settings.noise, unknown=tokenizer.unk_id) if settings.noise else None
+        )
         self.carried: State = ()
         self.order = np.zeros(0, dtype=np.int64)
         self.trouble: Finding | None = None
@@ -208,6 +212,9 @@ class WindowSteps:
             if not self.network.output.sampling:
                 self.optimizer.settle()  # all of V is read
         symbols, targets, mask, count = self.read(index)
+        if self.noise is not None:
+            noisy = self.noise(torch.cat([symbols[:1], targets]), self.generator)
+            symbols, targets = noisy[:-1], noisy[1:]
         state = self._begun_anew() if self.running else self.network.initial_state(symbols.shape[1])
         weights = None if mask is None else on_device(mask, self.device)
         if not self.sparse or self.network.settings.tied:
