@@ -42,6 +42,7 @@ REGIMES = {
     "tied sample": [
         "output=sampled",
         "tied=true",
+        "bias=true",
         "alpha=0.3",
         "beta=1e-4",
         "negatives=5",

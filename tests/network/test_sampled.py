@@ -15,9 +15,11 @@ H, D, N = 6, 40, 9
 COUNTS = torch.arange(1, D + 1)
 
 
-def layer(negatives: int, dtype: torch.dtype = torch.float64) -> SampledSoftmax:
-    output = SampledSoftmax(H, D).to(dtype)
+def layer(negatives: int, dtype: torch.dtype = torch.float64, *, bias: bool = False) -> SampledSoftmax:
+    output = SampledSoftmax(H, D, bias=bias).to(dtype)
     with torch.no_grad():
+        if bias:
+            output.bias.copy_(torch.randn(D, generator=torch.Generator().manual_seed(8), dtype=dtype))
         output.V.copy_(torch.randn(H, D, generator=torch.Generator().manual_seed(1), dtype=dtype))
     output.negatives = negatives
     output.prepare(COUNTS)
@@ -36,35 +38,41 @@ def dense(output: SampledSoftmax) -> torch.Tensor:
     return torch.zeros(D, H, dtype=values.dtype).index_copy_(0, ids, values).t()
 
 
-def test_a_sample_of_everything_is_the_full_softmax() -> None:
-    output, full = layer(100_000), FullSoftmax(H, D).double()
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_sample_of_everything_is_the_full_softmax(bias: bool) -> None:
+    output, full = layer(100_000, bias=bias), FullSoftmax(H, D, bias=bias).double()
     states, targets, weights, U = data()
-    with torch.no_grad():
-        full.V.copy_(output.V)
+    full.load_state_dict(output.state_dict())
     sampled_loss = output.loss(states, targets, weights, U, generator=torch.Generator().manual_seed(0))
-    (sampled_errors,) = torch.autograd.grad(sampled_loss, states)
+    others = [] if output.bias is None else [output.bias]
+    sampled_errors, *sampled_bias = torch.autograd.grad(sampled_loss, [states, *others])
     full_loss = full.loss(states, targets, weights, U)
-    full_errors, full_V = torch.autograd.grad(full_loss, (states, full.V))
+    others = [] if full.bias is None else [full.bias]
+    full_errors, full_V, *full_bias = torch.autograd.grad(full_loss, [states, full.V, *others])
     torch.testing.assert_close(sampled_loss, full_loss)
     torch.testing.assert_close(sampled_errors, full_errors)
     torch.testing.assert_close(dense(output), full_V)
+    torch.testing.assert_close(sampled_bias, full_bias)
 
 
-def test_the_gradient_of_a_sample_is_that_of_its_loss() -> None:
-    output = layer(12)
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_gradient_of_a_sample_is_that_of_its_loss(bias: bool) -> None:
+    output = layer(12, bias=bias)
     states, targets, weights, U = data()
     loss = output.loss(states, targets, weights, U, generator=torch.Generator().manual_seed(5))
-    (errors,) = torch.autograd.grad(loss, states)
+    others = [] if output.bias is None else [output.bias]
+    errors, *bias_errors = torch.autograd.grad(loss, [states, *others])
     sample, places, offset = output.draw(targets, torch.Generator().manual_seed(5))
     V = output.V.detach().clone().requires_grad_()
-    logits = states @ V[:, sample]
+    logits = states @ V[:, sample] + (0 if output.bias is None else output.bias[sample])
     corrected = logits + offset
     corrected = corrected.scatter(1, places.unsqueeze(1), logits.gather(1, places.unsqueeze(1)))
     plain = -(weights * torch.log_softmax(corrected, 1).gather(1, places.unsqueeze(1)).squeeze(1)).sum()
-    expected_errors, expected_V = torch.autograd.grad(plain, (states, V))
+    expected_errors, expected_V, *expected_bias = torch.autograd.grad(plain, [states, V, *others])
     torch.testing.assert_close(loss, plain)
     torch.testing.assert_close(errors, expected_errors)
     torch.testing.assert_close(dense(output), expected_V)
+    torch.testing.assert_close(bias_errors, expected_bias)
 
 
 def test_the_estimate_of_the_sum_over_the_dictionary_is_unbiased() -> None:

@@ -24,7 +24,7 @@ NEVER = -1e30  # the offset of a column that stands for no symbol
 class _SampledLoss(torch.autograd.Function):
     """Softmax, cross-entropy and their gradient over the columns of V that are in the sample.
 
-    With a(t) = s(t) V, C the sample, p(j) the probability that symbol j is in it, and d the target, itself in C:
+    With a(t) = s(t) V + c, C the sample, p(j) the probability that symbol j is in it, and d the target, itself in C:
 
         z(t) = exp a(t)[d] + sum over j in C but d of exp( a(t)[j] ) / p(j)
         loss = - sum_t m(t) ( a(t)[d] - log z(t) )
@@ -41,6 +41,7 @@ class _SampledLoss(torch.autograd.Function):
         states: Tensor,
         V: Tensor | None,
         columns: Tensor,
+        bias: Tensor | None,
         sample: Tensor,
         places: Tensor,
         offset: Tensor,
@@ -54,10 +55,15 @@ class _SampledLoss(torch.autograd.Function):
         offset = nn.functional.pad(offset, (0, room - len(sample)), value=NEVER)
         s = states.to(product)
         errors = torch.mm(s, rows.t())
+        if bias is not None:
+            errors[:, : len(sample)] += bias[sample].to(product)
         log_probs = softmax_error(errors, places, offset=offset, with_target=False, weights=weights)
         needs = ctx.needs_input_grad
         d_states = torch.mm(errors, rows).to(states.dtype) if needs[0] else None
-        wanted = needs[1] or V is None
+        wanted, ctx.d_bias = needs[1] or V is None, None
+        if bias is not None and needs[3]:
+            sums = errors.sum(0, dtype=bias.dtype)[: len(sample)]
+            ctx.d_bias = torch.zeros_like(bias).index_copy_(0, sample, sums)
         ctx.rows = Rows(sample, torch.mm(errors.t(), s)[: len(sample)].to(states.dtype)) if wanted else None
         ctx.weight, ctx.d_states = V, d_states
         return -torch.dot(weights, log_probs)
@@ -65,17 +71,20 @@ class _SampledLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - as above
-        d_states, rows, ctx.d_states, ctx.rows = ctx.d_states, ctx.rows, None, None
+        d_states, rows, d_bias = ctx.d_states, ctx.rows, ctx.d_bias
+        ctx.d_states = ctx.rows = ctx.d_bias = None
         if d_states is None and rows is None:
             raise RuntimeError("this loss has handed out its gradient already: compute the loss again")
         if scale.device.type != "cpu" or float(scale) != 1.0:
             d_states = None if d_states is None else d_states * scale
             rows = None if rows is None else Rows(rows.ids, rows.values * scale)
+            d_bias = None if d_bias is None else d_bias * scale
+        d_columns = None
         if ctx.weight is None:
-            return d_states, None, rows.values, None, None, None, None, None
-        if rows is not None:
+            d_columns = rows.values
+        elif rows is not None:
             ctx.weight.parts = rows
-        return d_states, None, None, None, None, None, None, None
+        return d_states, None, d_columns, d_bias, None, None, None, None, None
 
 
 class SampledSoftmax(FullSoftmax):
@@ -85,7 +94,6 @@ class SampledSoftmax(FullSoftmax):
     that the columns in use are read and moved as rows. Evaluation, prediction and everything else use all of V.
     """
 
-    refuses = ("bias",)
     negatives = 1000
     power = 0.75
 
@@ -147,7 +155,8 @@ class SampledSoftmax(FullSoftmax):
             self.before_reading(sample)
         # Where V is U^T its rows are looked up as symbols are, so that both gradients of U come as one.
         columns = U if self.V is not None else nn.functional.embedding(sample, U, sparse=True)
+        offset, product = offset.to(states.dtype), product or states.dtype
         loss: Tensor = _SampledLoss.apply(  # type: ignore[no-untyped-call]
-            states, self.V, columns, sample, places, offset.to(states.dtype), weights, product or states.dtype
+            states, self.V, columns, self.bias, sample, places, offset, weights, product
         )
         return loss
