@@ -43,6 +43,7 @@ REGIMES = {
         "output=sampled",
         "tied=true",
         "bias=true",
+        "init_range=0.5",  # with biases that learn the frequencies at once, smaller weights stay where they are
         "alpha=0.3",
         "beta=1e-4",
         "negatives=5",
