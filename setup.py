@@ -31,7 +31,7 @@ setup(
         Extension(
             "elman.network._kernels",
             ["src/elman/network/_kernels.c"],
-            depends=["src/elman/network/_step.h", "src/elman/network/_recurrence.h", "src/elman/network/_gates.h"],
+            depends=[f"src/elman/network/_{part}.h" for part in ("step", "recurrence", "gates", "features")],
             extra_compile_args=COMPILE.get(sys.platform, ["-O2"]),
             extra_link_args=LINK.get(sys.platform, []),
             optional=True,

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -46,6 +46,15 @@ class NetworkSettings(Section):
     """The shape of the network: D comes from the text, the rest from here."""
 
     encoder: str = Field("one-hot", description="how w(t) is encoded (table ENCODERS)")
+    ngrams: tuple[Annotated[int, Field(ge=2, le=64)], ...] = Field(
+        (2,), min_length=1, description="encoder n-gram: the n, besides 1, whose last n symbols have a row"
+    )
+    buckets: int = Field(
+        2**18, ge=1, le=2**31, description="encoder n-gram: rows for an n at the most; where D^n is more, n-grams share"
+    )
+    direct: int = Field(
+        0, ge=0, le=64, description="direct connections: n-grams up to this n add to the logits; 0: none"
+    )
     cell: str = Field("elman", description="the recurrent cell (table CELLS)")
     output: str = Field(
         "full", description="the output layer (table OUTPUTS), or auto: full, or sampled for a large dictionary"
@@ -90,6 +99,9 @@ class NetworkSettings(Section):
         0.0, ge=-HUGE, le=HUGE, description="what every hidden unit is before the first symbol, s(0)"
     )
     recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
+    between_scale: float = Field(
+        1.0, ge=0.0, le=HUGE, description="what the start of the matrices before each layer, if not U, is multiplied by"
+    )
     recurrent_scale: float = Field(1.0, ge=0.0, le=HUGE, description="what the start of W is multiplied by")
     output_scale: float = Field(1.0, ge=0.0, le=HUGE, description="what the start of V is multiplied by")
 
@@ -126,6 +138,7 @@ class LearnSettings(Section):
     between_rate: float = Field(
         1.0, gt=0.0, le=HUGE, description="the same for matrices between U and V that multiply no state"
     )
+    direct_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for direct connections")
     batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
     bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
     bptt_jitter: float = Field(

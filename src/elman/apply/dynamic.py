@@ -123,7 +123,7 @@ def follow_text(
 
 @torch.no_grad()
 def _hidden(network: RecurrentNetwork, state: tuple[Tensor, ...], symbols: Tensor) -> Tensor:
-    return network.unroll(state, symbols)[1].squeeze(1)
+    return network.output.parted(network.unroll(state, symbols)[1])[0].squeeze(1)
 
 
 def copy_of(network: RecurrentNetwork) -> RecurrentNetwork:

@@ -14,6 +14,9 @@ from elman.network.devices import on_device
 from elman.network.kernels import adam_rows, move_rows, shift
 from elman.network.parts import Factors, Rows, rows_of, take_parts
 
+LATE = {"encoder.U", "encoder.grams", "output.V", "output.direct.weight"}
+"""Weights of which a window reads a few rows, so that they shrink when they are read (`Optimizer.before_reading`)."""
+
 
 class Optimizer:
     """Weights, the rate that each has relative to alpha, and one `step` that moves them against their gradients.
@@ -54,9 +57,10 @@ class Optimizer:
         self.before = self.shrunk = 0.0  # log of what all steps so far have left of a weight that nothing else moves
         self.late = {}  # for each matrix that shrinks late: its rows, one a symbol, and `shrunk` when each shrank last
         if beta:
-            for name in {"encoder.U", "output.V"} & set(self.parameters):
+            for name in LATE & set(self.parameters):
                 weight = self.parameters[name].detach()
-                if name == "encoder.U" or not weight.is_contiguous():
+                wide = weight.shape[1] > 1  # to shrink single numbers costs less than to know which are behind
+                if wide and (name != "output.V" or not weight.is_contiguous()):
                     rows = as_rows(weight, like=weight)
                     self.late[name] = (rows, torch.zeros(len(rows), dtype=torch.float64, device=rows.device))
 
@@ -224,7 +228,11 @@ class Adam(Optimizer):
 
     def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
         """Move the rows that are in the gradient."""
-        self._adam(name, weight, rows, alpha, self._due(name, rows.ids))
+        if name not in self.late and self.beta:
+            weight.mul_(self.keep(weight))
+            self._adam(name, weight, rows, alpha, 1.0)
+        else:
+            self._adam(name, weight, rows, alpha, self._due(name, rows.ids))
 
     def _due(self, name: str, symbols: Tensor | None) -> float:
         """Return what this step leaves of some rows, or of all, which have shrunk by all that was due before it."""

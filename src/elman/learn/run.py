@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from elman import __version__
@@ -39,6 +40,7 @@ from elman.network.folder import (
     save_weights,
 )
 from elman.network.model import RecurrentNetwork, check_tables
+from elman.text.batches import known
 from elman.text.corpus import Corpus, build_corpus
 from elman.text.reading import TextSource, split_lines
 from elman.text.symbols import Tokenizer
@@ -170,7 +172,7 @@ def train_model(
             f"{held_out.name} holds only {_plural(tokenizer)} that training never saw",
             hint="is it in the language of the training text?",
         )
-    network = _new_network(tokenizer, settings)
+    network = _new_network(tokenizer, settings, corpus)
     trainer = Trainer(
         network,
         tokenizer,
@@ -211,7 +213,8 @@ def pace(train: str | Path, settings: Settings, *, valid: str | Path | None = No
     source, _ = _sources(train, valid)
     tokenizer = train_tokenizer(source, settings.text)
     settings = choose_output(settings, tokenizer.size)
-    corpus, network = build_corpus(source, tokenizer), _new_network(tokenizer, settings)
+    corpus = build_corpus(source, tokenizer)
+    network = _new_network(tokenizer, settings, corpus)
     steps = Trainer(network, tokenizer, settings, corpus, None, Path(), digests={}).steps
     steps.begin(0)
     times = []
@@ -254,8 +257,12 @@ def _plural(tokenizer: Tokenizer) -> str:
     return "words" if tokenizer.unit == "word" else "symbols"
 
 
-def _new_network(tokenizer: Tokenizer, settings: Settings) -> RecurrentNetwork:
+def _new_network(tokenizer: Tokenizer, settings: Settings, corpus: Corpus) -> RecurrentNetwork:
     network = RecurrentNetwork(tokenizer.size, settings.network)
+    if network.output.direct is not None:
+        ids = known(np.concatenate([[tokenizer.end_id], corpus.ids]), tokenizer.size, tokenizer.unk_id)[0]
+        boundary = tokenizer.end_id if settings.learn.regime == "sentences" else None
+        network.output.direct.learn(ids.astype(np.int64), boundary=boundary)
     silent = None if tokenizer.unk_trained else tokenizer.unk_id
     network.initialize(torch.Generator().manual_seed(settings.learn.seed), silent=silent)
     return network.to(settings.learn.device)

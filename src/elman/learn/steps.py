@@ -24,6 +24,7 @@ from elman.learn.optimizers import Optimizer, clip_gradients
 from elman.network.cells import Elman
 from elman.network.classes import ClassSoftmax
 from elman.network.devices import on_device
+from elman.network.encoders import NGrams
 from elman.network.model import RecurrentNetwork, State
 from elman.network.outputs import OUTPUTS
 from elman.network.sampled import SampledSoftmax
@@ -54,6 +55,8 @@ def rates_of(network: RecurrentNetwork, settings: LearnSettings) -> dict[str, fl
             rates[name] = settings.recurrent_rate
         elif name.startswith("encoder."):
             rates[name] = settings.input_rate
+        elif name.startswith("output.direct."):
+            rates[name] = settings.direct_rate
         else:
             rates[name] = 1.0 if name.startswith("output.") else settings.between_rate
     return rates
@@ -154,6 +157,10 @@ class WindowSteps:
         self.factored = not tied and optimizer.takes_factors and settings.clip is None
         if isinstance(network.output, SampledSoftmax | ClassSoftmax):
             network.output.before_reading = partial(optimizer.before_reading, "encoder.U" if tied else "output.V")
+        if isinstance(network.encoder, NGrams):
+            network.encoder.before_reading = partial(optimizer.before_reading, "encoder.grams")
+        if network.output.direct is not None:
+            network.output.direct.before_reading = partial(optimizer.before_reading, "output.direct.weight")
         if isinstance(network.output, SampledSoftmax):
             network.output.negatives = settings.negatives
         network.output.prepare(symbol_counts(corpus.ids, tokenizer))
@@ -324,9 +331,10 @@ class OnlineSteps:
         cell, V = network.cells[0], network.output.V
         plain = type(cell) is Elman and len(network.cells) == 1 and not network.between
         alone = plain and V is not None and network.output.bias is None and network.settings.zoneout == 0.0
+        alone = alone and network.memory == 0
         if not (alone and isinstance(cell, Elman) and cell.activation.name == "sigmoid" and cell.bias is None):
             raise UsageError(
-                "regime online trains one plain layer: sigmoid, no bias, U, V not tied",
+                "regime online trains one plain layer: sigmoid, no bias, one-hot, U, V not tied",
                 hint="leave these settings as they are, or choose --regime running",
             )
         drops = ("dropout", "input_dropout", "word_dropout", "weight_dropout", "ar", "tar")

@@ -455,6 +455,7 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 #include "_step.h"
 #include "_recurrence.h"
 #include "_gates.h"
+#include "_features.h"
 
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
@@ -470,6 +471,8 @@ static PyMethodDef methods[] = {
     {"send_back", send_back, METH_VARARGS, "delta <- ( error + product ) * slope, with a copy in bf16."},
     {"lstm_step", lstm_step, METH_VARARGS, "One step of an LSTM, with a copy of its state in bf16."},
     {"lstm_back", lstm_back, METH_VARARGS, "One step back through an LSTM, with a copy of the errors in bf16."},
+    {"features_add", features_add, METH_VARARGS, "What n-grams add to the logits."},
+    {"features_back", features_back, METH_VARARGS, "The errors of the logits, added up for each n-gram."},
     {NULL, NULL, 0, NULL},
 };
 

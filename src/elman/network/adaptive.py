@@ -48,7 +48,7 @@ class AdaptiveSoftmax(FullSoftmax):
     stored with the weights.
     """
 
-    refuses = ("bias", "tied")
+    refuses = ("bias", "tied", "direct")
     one_product = False
     rank: Tensor  # (D,), of each symbol: how many are more frequent
 

@@ -139,7 +139,7 @@ class ClassSoftmax(FullSoftmax):
     by side: column `place[i]` belongs to symbol i.
     """
 
-    refuses = ("bias", "tied")
+    refuses = ("bias", "tied", "direct")
     one_product = False
     class_of: Tensor  # (D,), of each symbol: all that is stored, the rest follows from it
     place: Tensor  # (D,), of each symbol: its column

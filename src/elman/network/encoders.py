@@ -6,13 +6,16 @@ ahead. `ENCODERS` is the table that the settings, the docs and the contract test
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from elman.config import NetworkSettings
 from elman.network.devices import on_device
+from elman.network.history import contexts, keys, scattered
 from elman.network.parts import Rows
 
 
@@ -27,16 +30,22 @@ class OneHot(nn.Module):
         D.
     drive_size
         columns of U: what the first cell takes (H for an Elman cell).
+    settings
+        of the network, for what else an encoder may want.
     """
 
-    def __init__(self, dictionary_size: int, drive_size: int) -> None:
+    memory = 0
+    """How many symbols before the current one it reads."""
+
+    def __init__(self, dictionary_size: int, drive_size: int, settings: NetworkSettings) -> None:
         super().__init__()
         self.U = nn.Parameter(torch.zeros(dictionary_size, drive_size))
 
-    def forward(self, symbols: Tensor, *, sparse: bool = False) -> Tensor:
-        """Return w(t) U, (..., H), for symbols (...); `sparse`: the gradient of U holds only the rows in use.
+    def forward(self, symbols: Tensor, run: Tensor | None = None, *, sparse: bool = False) -> Tensor:
+        """Return w(t) U, (T, B, H), for symbols (T, B); `sparse`: the gradient of U holds only the rows in use.
 
-        Symbols may be on the CPU while U is on a GPU: which rows are in use is then found without waiting for the GPU.
+        `run`, (N + T, B), are the same symbols with the N before them, where the network keeps a history. Symbols may
+        be on the CPU while U is on a GPU: which rows are in use is then found without waiting for the GPU.
         """
         if sparse and symbols.device.type == "cpu" != self.U.device.type:
             return look_up(self.U, symbols)
@@ -73,4 +82,49 @@ def look_up(U: Tensor, symbols: Tensor) -> Tensor:
     return rows
 
 
-ENCODERS: dict[str, type[OneHot]] = {"one-hot": OneHot}
+class NGrams(OneHot):
+    """w(t) is one-hot over the symbols, and over the n-grams that end here, for several n at once.
+
+        x(t) = U[w(t)] + sum over n of G_n[ w(t-n+1) .. w(t) ]
+
+    One row of D^n for the last n symbols, or, where that is more than `network.buckets`, one of so many rows, drawn by
+    lot (a hash): some n-grams then share a row. Where a text has not had n symbols yet, that n adds nothing. The G_n,
+    in one matrix, start at zero: an n-gram that training never saw says no more than its last symbol.
+    """
+
+    def __init__(self, dictionary_size: int, drive_size: int, settings: NetworkSettings) -> None:
+        super().__init__(dictionary_size, drive_size, settings)
+        self.dictionary_size, self.orders = dictionary_size, settings.ngrams
+        self.memory = max(self.orders) - 1
+        self.sizes = [min(dictionary_size**n, settings.buckets) for n in self.orders]
+        self.grams = nn.Parameter(torch.zeros(sum(self.sizes), drive_size))
+        self.before_reading: Callable[[Tensor], None] | None = None  # hears which rows of G a window is about to read
+
+    def rows(self, run: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Return the row of G for each n and symbol, and whether there is one, (steps, B, number of n)."""
+        found, there, start = [], [], 0
+        for n, size in zip(self.orders, self.sizes, strict=True):
+            symbols = contexts(run, n, steps)
+            if self.dictionary_size**n <= size:
+                place = (symbols * self.dictionary_size ** torch.arange(n, device=run.device)).sum(-1)
+            else:
+                place = scattered(keys(symbols, self.dictionary_size)[0], size)
+            known = keys(symbols, self.dictionary_size)[1]
+            found.append(start + place * known)
+            there.append(known)
+            start += size
+        return torch.stack(found, dim=-1), torch.stack(there, dim=-1)
+
+    def forward(self, symbols: Tensor, run: Tensor | None = None, *, sparse: bool = False) -> Tensor:
+        """Return U[w(t)] + sum_n G_n[..], (T, B, H)."""
+        assert run is not None, "the network keeps the history that this encoder asks for"
+        rows, there = (on_device(part, self.grams.device) for part in self.rows(run, len(symbols)))
+        if self.before_reading is not None:
+            self.before_reading(rows)
+        of_grams = nn.functional.embedding(rows, self.grams, sparse=sparse)
+        if there.device.type != "cpu" or not bool(there.all()):
+            of_grams = of_grams * there.unsqueeze(-1)
+        return super().forward(symbols, sparse=sparse) + of_grams.sum(-2)
+
+
+ENCODERS: dict[str, type[OneHot]] = {"one-hot": OneHot, "n-gram": NGrams}

@@ -185,13 +185,14 @@ def load_weights(network: RecurrentNetwork, path: Path, *, prefix: str = "") -> 
     two sets of all weights are ever in memory.
     """
     expected = network.state_dict()
+    learnt = "output.direct." if network.output.direct is not None and not network.output.direct.dense else None
     with _opened(path) as stream:
         names = set(stream.keys())
         for name, weight in expected.items():
             if prefix + name not in names:
                 raise ModelError(f"{path} has no {name}", hint="the weights belong to another model")
             shape = tuple(stream.get_slice(prefix + name).get_shape())
-            if shape != tuple(weight.shape):
+            if shape != tuple(weight.shape) and not (learnt and name.startswith(learnt)):
                 raise ModelError(
                     f"{path}: {name} is {shape}, config.json says {tuple(weight.shape)}",
                     hint="the weights belong to another model",
@@ -203,3 +204,5 @@ def load_weights(network: RecurrentNetwork, path: Path, *, prefix: str = "") -> 
             raise ModelError(f"{path}: {name} holds values that are no numbers", hint="train it again")
         network.load_state_dict({name: tensor}, strict=False)
         del tensor
+    if network.output.direct is not None:
+        network.output.direct.check()

@@ -9,16 +9,19 @@ from torch import Tensor, nn
 
 from elman.config import NetworkSettings
 from elman.errors import UsageError, nearest
+from elman.network import history
 from elman.network.activations import ACTIVATIONS
 from elman.network.cell import Cell, multiply
 from elman.network.cells import find_cell
 from elman.network.classes import ClassSoftmax
+from elman.network.devices import on_device
+from elman.network.direct import Direct
 from elman.network.dropping import Dropper, activity, kept_back, with_penalty
 from elman.network.encoders import ENCODERS
 from elman.network.outputs import OUTPUTS
 
 State = tuple[Tensor, ...]
-"""The states of all layers, (B, state_size) each."""
+"""The states of all layers, (B, state_size) each; after them the last symbols, (B, N), of a network that reads them."""
 
 
 def check_tables(settings: NetworkSettings) -> None:
@@ -75,13 +78,20 @@ class RecurrentNetwork(nn.Module):
             row = row or cell.drive_size
             self.cells.append(cell)
             below = cell.output_size
-        self.encoder = ENCODERS[settings.encoder](dictionary_size, row)
+        self.encoder = ENCODERS[settings.encoder](dictionary_size, row, settings)
         self.down = nn.Parameter(torch.zeros(below, row)) if settings.tied and below != row else None
-        self.top_size = below if self.down is None else row
-        """How many numbers go to the output, (.., top_size)."""
+        top = below if self.down is None else row
         output = OUTPUTS[settings.output]
         more = {"classes": settings.classes} if issubclass(output, ClassSoftmax) else {}
-        self.output = output(self.top_size, dictionary_size, bias=settings.bias, tied=settings.tied, **more)
+        self.output = output(top, dictionary_size, bias=settings.bias, tied=settings.tied, **more)
+        if settings.direct > 1:
+            self.output.connect(Direct(dictionary_size, settings.direct))
+        self.context = 0 if self.output.direct is None else self.output.direct.order - 1
+        """How many symbols, the current one among them, go to the output with the numbers of a state."""
+        self.top_size = top + self.context
+        """How many numbers go to the output, (.., top_size)."""
+        self.memory = max(self.encoder.memory, self.context - 1)
+        """How many symbols before the current one are part of the state."""
 
     def _cell(self, layer: int) -> Cell:
         cell = self.cells[layer]
@@ -102,7 +112,7 @@ class RecurrentNetwork(nn.Module):
         reach = self.settings.init_range
         recurrent = self.recurrent_names()
         for name, weight in self.named_parameters():
-            if weight.dim() != 2:
+            if weight.dim() != 2 or name in ("encoder.grams", "output.direct.weight"):  # what counts say starts at zero
                 continue
             if name in recurrent and self.settings.recurrent_init == "orthogonal":
                 for block in torch.split(weight, weight.shape[1]):
@@ -113,6 +123,8 @@ class RecurrentNetwork(nn.Module):
                     weight.add_(torch.empty_like(weight).uniform_(-reach, reach, generator=generator))
             if name in recurrent:
                 weight.mul_(self.settings.recurrent_scale)
+            if name.startswith("between."):
+                weight.mul_(self.settings.between_scale)
         self.output.scale(self.settings.output_scale)
         if silent is not None:
             self.encoder.U[silent] = 0
@@ -123,8 +135,11 @@ class RecurrentNetwork(nn.Module):
 
     def initial_state(self, batch: int) -> State:
         """Return s(0) of every layer for `batch` sequences side by side."""
-        states = (self._cell(layer).initial_state(batch) for layer in range(len(self.cells)))
-        return tuple(state.fill_(self.settings.first_state) for state in states)
+        states = [self._cell(layer).initial_state(batch) for layer in range(len(self.cells))]
+        for state in states:
+            state.fill_(self.settings.first_state)
+        past = [history.no_history(batch, self.memory, states[0].device)] if self.memory else []
+        return (*states, *past)
 
     def unroll(
         self,
@@ -140,8 +155,8 @@ class RecurrentNetwork(nn.Module):
         Returns the state after the window and what goes to the output, (T, B, top_size). What training drops is dropped
         only where a `generator` is given; `sparse` asks for a gradient of U that holds only the rows in use.
         """
-        after, _, above = self._unroll(state, symbols, generator, product, sparse)
-        return after, above
+        after, _, above, run = self._unroll(state, symbols, generator, product, sparse)
+        return after, self._with_context(above, run)
 
     def _unroll(
         self,
@@ -150,20 +165,33 @@ class RecurrentNetwork(nn.Module):
         generator: torch.Generator | None,
         product: torch.dtype | None,
         sparse: bool,
-    ) -> tuple[State, Tensor, Tensor]:
-        """Return the state after a window, what the last layer sends up, and what of it goes to the output."""
+    ) -> tuple[State, Tensor, Tensor, Tensor]:
+        """Return the state after a window, what the last layer sends up, what of it goes to the output, and symbols.
+
+        These are all that were read, (N + T, B), from the oldest that the state before the window holds.
+        """
         drop = Dropper(self.settings, generator)
-        below = drop.words(self.encoder(symbols, sparse=sparse), symbols, self.dictionary_size)
+        run = history.recent(state[-1], symbols) if self.memory else symbols
+        below = drop.words(self.encoder(symbols, run, sparse=sparse), symbols, self.dictionary_size)
         below = drop.units(below, self.settings.input_dropout, locked=True)
         after: list[Tensor] = []
         outputs = below
-        for layer, before in enumerate(state):
+        for layer, before in enumerate(state[: len(self.cells)]):
             matrix, cell = self._matrix(layer), self._cell(layer)
             drive = below if matrix is None else multiply(below, matrix, product)
             last, outputs = drop.unroll(cell, before, drive, product)
             after.append(last)
-            below = drop.layer(outputs, top=layer == len(state) - 1)
-        return tuple(after), outputs, below if self.down is None else multiply(below, self.down, product)
+            below = drop.layer(outputs, top=layer == len(self.cells) - 1)
+        if self.memory:
+            after.append(history.after(run, self.memory))
+        return tuple(after), outputs, below if self.down is None else multiply(below, self.down, product), run
+
+    def _with_context(self, above: Tensor, run: Tensor) -> Tensor:
+        """Put beside what goes to the output, (T, B, H), the symbols whose n-grams it looks at: (T, B, top_size)."""
+        if not self.context:
+            return above
+        read = history.contexts(run, self.context, len(above))
+        return torch.cat([above, on_device(read, above.device).to(above.dtype)], dim=-1)
 
     def step(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
         """Read one symbol a sequence, (B,); return the next state and log y, (B, D), without gradients."""
@@ -173,14 +201,19 @@ class RecurrentNetwork(nn.Module):
 
     def advance(self, state: State, symbols: Tensor) -> tuple[State, Tensor]:
         """Read one symbol a sequence, (B,); return the next state and what goes to the output, (B, top_size)."""
-        below = self.encoder(symbols)
+        symbols = symbols.unsqueeze(0)
+        run = history.recent(state[-1], symbols) if self.memory else symbols
+        below = self.encoder(symbols, run).squeeze(0)
         after: list[Tensor] = []
-        for layer, before in enumerate(state):
+        for layer, before in enumerate(state[: len(self.cells)]):
             matrix, cell = self._matrix(layer), self._cell(layer)
             below = below if matrix is None else below @ matrix
             after.append(kept_back(before, cell.step(before, below), self.settings.zoneout))
             below = cell.output(after[-1])
-        return tuple(after), below if self.down is None else below @ self.down
+        if self.memory:
+            after.append(history.after(run, self.memory))
+        below = below if self.down is None else below @ self.down
+        return tuple(after), self._with_context(below.unsqueeze(0), run).squeeze(0)
 
     def loss(
         self,
@@ -201,10 +234,10 @@ class RecurrentNetwork(nn.Module):
         Activation regularisation changes the gradient of this loss, not its value.
         """
         length, batch = symbols.shape
-        after, outputs, hidden = self._unroll(state, symbols, generator, product, sparse)
+        after, outputs, hidden, run = self._unroll(state, symbols, generator, product, sparse)
         if weights is None:
             weights = hidden.new_ones(length, batch)
-        flat = hidden.reshape(length * batch, -1)
+        flat = self._with_context(hidden, run).reshape(length * batch, -1)
         loss = self.output.loss(
             flat,
             targets.reshape(-1),

@@ -5,6 +5,7 @@ A loss leaves one as the attribute `parts` of the weight, in place of `grad`; th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -39,3 +40,12 @@ def rows_of(gradient: Tensor) -> Rows:
     ids, inverse = torch.unique(gradient._indices()[0], return_inverse=True)
     values = gradient._values()
     return Rows(ids, values.new_zeros(len(ids), values.shape[1]).index_add_(0, inverse, values))
+
+
+def joined(parts: Sequence[Rows], *, scale: Tensor | None = None) -> Rows:
+    """Return the sum of gradients by rows, times `scale`, with a row that is in several of them added up."""
+    if len(parts) > 1:
+        ids, inverse = torch.unique(torch.cat([rows.ids for rows in parts]), return_inverse=True)
+        values = torch.cat([rows.values for rows in parts])
+        parts = [Rows(ids, values.new_zeros(len(ids), values.shape[1]).index_add_(0, inverse, values))]
+    return parts[0] if scale is None else Rows(parts[0].ids, parts[0].values * scale)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from elman.network.direct import Direct
 from elman.network.kernels import softmax_error
-from elman.network.parts import Rows
+from elman.network.parts import Rows, joined
 from elman.network.softmax import FullSoftmax
 
 ROUND = 64
@@ -47,6 +48,8 @@ class _SampledLoss(torch.autograd.Function):
         offset: Tensor,
         weights: Tensor,
         product: torch.dtype,
+        direct: Direct | None,
+        contexts: Tensor | None,
     ) -> Tensor:
         # Products are fastest, and their plans are made only once, where their sizes come in few and round numbers.
         room = -(-len(sample) // ROUND) * ROUND
@@ -57,8 +60,12 @@ class _SampledLoss(torch.autograd.Function):
         errors = torch.mm(s, rows.t())
         if bias is not None:
             errors[:, : len(sample)] += bias[sample].to(product)
+        if direct is not None and contexts is not None:
+            direct.add_to(errors[:, : len(sample)], contexts, sample)
         log_probs = softmax_error(errors, places, offset=offset, with_target=False, weights=weights)
-        needs = ctx.needs_input_grad
+        needs, ctx.direct, ctx.features = ctx.needs_input_grad, direct, None
+        if direct is not None and contexts is not None and any(needs):
+            ctx.features = direct.gradient(errors[:, : len(sample)], contexts, sample)
         d_states = torch.mm(errors, rows).to(states.dtype) if needs[0] else None
         wanted, ctx.d_bias = needs[1] or V is None, None
         if bias is not None and needs[3]:
@@ -84,7 +91,9 @@ class _SampledLoss(torch.autograd.Function):
             d_columns = rows.values
         elif rows is not None:
             ctx.weight.parts = rows
-        return d_states, None, d_columns, d_bias, None, None, None, None, None
+        if ctx.features is not None:
+            ctx.direct.weight.parts = joined([ctx.features], scale=scale)
+        return d_states, None, d_columns, d_bias, *(None,) * 7
 
 
 class SampledSoftmax(FullSoftmax):
@@ -156,7 +165,9 @@ class SampledSoftmax(FullSoftmax):
         # Where V is U^T its rows are looked up as symbols are, so that both gradients of U come as one.
         columns = U if self.V is not None else nn.functional.embedding(sample, U, sparse=True)
         offset, product = offset.to(states.dtype), product or states.dtype
-        loss: Tensor = _SampledLoss.apply(  # type: ignore[no-untyped-call]
-            states, self.V, columns, self.bias, sample, places, offset, weights, product
-        )
+        states, contexts = self.parted(states)
+        if self.direct is not None and contexts is not None:
+            self.direct.announce(contexts)
+        given = (states, self.V, columns, self.bias, sample, places, offset, weights, product)
+        loss: Tensor = _SampledLoss.apply(*given, self.direct, contexts)  # type: ignore[no-untyped-call]
         return loss

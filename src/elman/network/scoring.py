@@ -132,7 +132,9 @@ def _threads(work: int) -> Iterator[None]:
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
-    """Return whether two states are the same to rounding; NaN agrees with nothing."""
+    """Return whether two states are the same to rounding; NaN agrees with nothing. Symbols are the same or not."""
+    if not one.is_floating_point():
+        return torch.equal(one, other)
     limit = 8 * torch.finfo(one.dtype).eps
     return torch.allclose(one, other, rtol=limit, atol=limit)
 

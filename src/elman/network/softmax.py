@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from elman.network.direct import Direct
 from elman.network.kernels import softmax_error
-from elman.network.parts import Factors
+from elman.network.parts import Factors, joined
 
 # Rows are worked through in chunks of about this many logits (32 MB in fp32), or half as many as V has numbers: large
 # enough that the product that adds up dV is worth reading and writing dV once more, small enough to stay out of the way
@@ -48,11 +49,14 @@ class _SoftmaxLoss(torch.autograd.Function):
         weights: Tensor,
         product: torch.dtype,
         factored: bool,
+        direct: Direct | None,
+        contexts: Tensor | None,
     ) -> Tensor:
         needs = ctx.needs_input_grad
         d_states = torch.empty_like(states) if needs[0] else None
         d_V: Tensor | None = None
         ctx.factors = ctx.weight = None
+        ctx.direct, ctx.features = direct, []
         d_bias = torch.zeros_like(bias) if bias is not None and needs[2] else None
         matrix, by_column = V.to(product), V.is_contiguous()
         loss = states.new_zeros(())
@@ -61,8 +65,12 @@ class _SoftmaxLoss(torch.autograd.Function):
             here = slice(start, start + rows)
             s = states[here].to(product)
             errors = torch.mm(s, matrix)  # the logits, to become m (y - d) = - m e_o
+            if direct is not None and contexts is not None:
+                direct.add_to(errors, contexts[here])
             log_probs = softmax_error(errors, targets[here], offset=bias, weights=weights[here])
             loss -= torch.dot(weights[here], log_probs)
+            if direct is not None and contexts is not None and any(needs):
+                ctx.features.append(direct.gradient(errors, contexts[here]))
             if d_states is not None:
                 d_states[here] = torch.mm(errors, matrix.t())
             if needs[1]:
@@ -91,7 +99,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         if ctx.factors is not None:
             left, right = ctx.factors
             ctx.weight.parts = Factors(left if unscaled else left * scale, right)
-        return (*gradients, None, None, None, None)
+        if ctx.features:
+            ctx.direct.weight.parts = joined(ctx.features, scale=None if unscaled else scale)
+        return (*gradients, None, None, None, None, None, None)
 
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
@@ -127,14 +137,28 @@ class FullSoftmax(nn.Module):
         super().__init__()
         self.V = None if tied else nn.Parameter(torch.zeros(hidden_size, dictionary_size))
         self.bias = nn.Parameter(torch.zeros(dictionary_size)) if bias else None
+        self.direct: Direct | None = None
+
+    def connect(self, direct: Direct) -> None:
+        """Let n-grams add to the logits. The states come with the symbols that those look at, n - 1 numbers more."""
+        self.direct, self.one_product = direct, False
+
+    def parted(self, states: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return states, (..., H), and the symbols that came with them, (..., n - 1), for direct connections."""
+        if self.direct is None:
+            return states, None
+        width = states.shape[-1] - self.direct.order + 1
+        return states[..., :width], states[..., width:].long()
 
     def prepare(self, counts: Tensor) -> None:
         """Hear, before training, how often each symbol comes in the training text, (D,); not used here."""
 
     def scale(self, factor: float) -> None:
-        """Multiply what makes logits of states by a factor: V, where it is not U^T."""
+        """Multiply what makes logits by a factor: V, where it is not U^T, and what n-grams add."""
         if self.V is not None:
             self.V.mul_(factor)
+        if self.direct is not None:
+            self.direct.weight.mul_(factor)
 
     def matrix(self, U: Tensor) -> Tensor:
         """Return V, (H, D): its own, or U^T where the two are tied."""
@@ -142,7 +166,10 @@ class FullSoftmax(nn.Module):
 
     def logits(self, states: Tensor, U: Tensor) -> Tensor:
         """Return a = s V + c, (..., D), for states (..., H)."""
+        states, contexts = self.parted(states)
         logits = states @ self.matrix(U)
+        if self.direct is not None and contexts is not None:
+            logits = logits + self.direct(contexts.reshape(-1, contexts.shape[-1])).view(logits.shape)
         return logits if self.bias is None else logits + self.bias
 
     def log_probs(self, states: Tensor, U: Tensor) -> Tensor:
@@ -176,8 +203,12 @@ class FullSoftmax(nn.Module):
         that draw; this one does not.
         """
         matrix = self.matrix(U)
+        states, contexts = self.parted(states)
+        if self.direct is not None and contexts is not None:
+            self.direct.announce(contexts)
+        given = (states, matrix, self.bias, targets, weights, product or states.dtype)
         loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-            states, matrix, self.bias, targets, weights, product or states.dtype, factored and self.V is not None
+            *given, factored and self.V is not None, self.direct, contexts
         )
         return loss
 
