@@ -55,7 +55,7 @@ def choices(key: str, field: FieldInfo) -> str:
         return ", ".join(f"`{name}`" for name in TABLES[key])
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{name}`" for name in get_args(field.annotation))
-    if get_origin(field.annotation) is tuple:
+    if get_origin(field.annotation) is list:
         return "list of whole numbers"
     kinds = get_args(field.annotation) or (field.annotation,)
     names = {bool: "`true`, `false`", int: "whole number", float: "number", str: "text"}
@@ -66,8 +66,6 @@ def shown(value: object) -> str:
     """Return a value as TOML writes it; unset is said in words."""
     if value is None:
         return "unset"
-    if isinstance(value, tuple):
-        return f"`{list(value)}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -46,8 +46,8 @@ class NetworkSettings(Section):
     """The shape of the network: D comes from the text, the rest from here."""
 
     encoder: str = Field("one-hot", description="how w(t) is encoded (table ENCODERS)")
-    ngrams: tuple[Annotated[int, Field(ge=2, le=64)], ...] = Field(
-        (2,), min_length=1, description="encoder n-gram: the n, besides 1, whose last n symbols have a row"
+    ngrams: list[Annotated[int, Field(ge=2, le=64)]] = Field(
+        [2], min_length=1, description="encoder n-gram: the n, besides 1, whose last n symbols have a row"
     )
     buckets: int = Field(
         2**18, ge=1, le=2**31, description="encoder n-gram: rows for an n at the most; where D^n is more, n-grams share"

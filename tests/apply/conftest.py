@@ -31,6 +31,7 @@ KINDS = {
     "sentences": ["unit=word", "regime=sentences", "layers=2"],
     "char": ["unit=char", "regime=running", "min_count=3"],
     "byte": ["unit=byte", "activation=tanh"],
+    "n-grams": ["unit=word", "encoder=n-gram", "direct=7", "buckets=100"],
     "bpe": ["unit=bpe", "vocab_size=280"],
 }
 

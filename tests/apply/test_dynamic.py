@@ -37,6 +37,8 @@ def settings_of(model: Model, **changes: object) -> Model:
     """A model of another shape, with weights of its own, for the same text."""
     settings = NetworkSettings(**{"hidden": 6, "init_range": 0.5, **changes})
     network = RecurrentNetwork(model.tokenizer.size, settings)
+    if network.output.direct is not None:
+        network.output.direct.learn(np.random.default_rng(1).integers(0, model.tokenizer.size, 600))
     network.initialize(torch.Generator().manual_seed(1))
     return Model(network.eval(), model.tokenizer, "running", {})
 
@@ -79,6 +81,8 @@ SHAPES: list[dict[str, object]] = [
     {"output": "sampled"},
     {"cell": "gru", "layers": 2, "embedding": 4},
     {"cell": "lstm", "tied": True, "embedding": 4},
+    {"encoder": "n-gram", "direct": 3},
+    {"direct": 7, "tied": True},
 ]
 
 

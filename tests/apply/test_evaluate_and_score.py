@@ -19,7 +19,7 @@ from elman.network.folder import Model
 from elman.text.reading import TextSource
 
 Trained = Callable[[str], Model]
-KINDS = ["word", "sentences", "char", "byte", "bpe"]
+KINDS = ["word", "sentences", "char", "byte", "bpe", "n-grams"]
 TEXT = "The cat sees a zebra.\n\nThe dog, now.\n   \na owl finds <unk> the child today\n"
 
 

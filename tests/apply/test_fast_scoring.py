@@ -68,7 +68,7 @@ def test_what_a_storage_costs_is_measured_on_the_text(weights: str, trained: Tra
 
 
 @pytest.mark.parametrize("regime", ["running", "sentences"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "n-grams"])
 def test_how_many_lines_are_taken_at_a_time_changes_no_score(
     kind: str, regime: str, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from elman.errors import UsageError
 from elman.network.folder import Model
 
 Trained = Callable[[str], Model]
-KINDS = ["word", "sentences", "char", "byte", "bpe"]
+KINDS = ["word", "sentences", "char", "byte", "bpe", "n-grams"]
 
 
 def stepwise(model: Model, prompt: str) -> torch.Tensor:

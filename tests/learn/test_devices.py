@@ -32,7 +32,7 @@ def test_a_device_that_is_not_there_is_refused(count: int, monkeypatch: pytest.M
 
 def test_rows_found_on_the_host_have_the_gradient_of_the_sparse_lookup() -> None:
     draw = torch.Generator().manual_seed(1)
-    encoder = OneHot(9, 4)
+    encoder = OneHot(9, 4, NetworkSettings())
     torch.nn.init.normal_(encoder.U, generator=draw)
     symbols = torch.tensor([[3, 7, 3], [0, 3, 7]])
     error = torch.randn(2, 3, 4, generator=draw)

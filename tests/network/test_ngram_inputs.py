@@ -17,7 +17,7 @@ D, H, T, B = 5, 6, 9, 3
 
 def make(ngrams: tuple[int, ...] = (2, 3), *, buckets: int = 2**18, **shape) -> RecurrentNetwork:
     """A float64 network over n-grams with every weight away from zero."""
-    settings = NetworkSettings(encoder="n-gram", ngrams=ngrams, buckets=buckets, hidden=H, **shape)
+    settings = NetworkSettings(encoder="n-gram", ngrams=list(ngrams), buckets=buckets, hidden=H, **shape)
     network = RecurrentNetwork(D, settings).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_the_state_carries_the_last_symbols_from_window_to_window() -> None:
 
 
 def test_hashed_rows_are_the_same_for_the_same_n_gram_and_spread_evenly() -> None:
-    encoder = NGrams(1000, H, NetworkSettings(ngrams=(3,), buckets=64))
+    encoder = NGrams(1000, H, NetworkSettings(ngrams=[3], buckets=64))
     assert encoder.grams.shape == (64, H)
     symbols = torch.from_numpy(np.random.default_rng(2).integers(0, 1000, (4000, 1)))
     rows, there = encoder.rows(torch.cat([symbols, symbols]), 8000 - 2)
