@@ -191,3 +191,18 @@ def test_a_module_is_imported_only_if_somebody_asked_for_it(monkeypatch: pytest.
     assert find_cell("elman.network.gated:GRU") is GRU
     with pytest.raises(UsageError, match="is no cell"):
         find_cell("torch.nn:Linear")
+
+
+def test_a_feedforward_net_sees_its_window_and_nothing_before() -> None:
+    cell = cell_of("feedforward", window=3)
+    _, drive = window_of(cell)
+    _, above = cell.unroll(cell.initial_state(3), drive)
+    x = nn.functional.pad(drive.detach(), (0, 0, 0, 0, 2, 0))  # before a text: zeros
+    parts = torch.split(cell.A, 5)
+    sums = x[2:] @ parts[0] + x[1:-1] @ parts[1] + x[:-2] @ parts[2]
+    torch.testing.assert_close(above, torch.tanh(sums + cell.bias))
+    changed = drive.detach().clone()
+    changed[0] += 1
+    _, other = cell.unroll(cell.initial_state(3), changed)
+    assert not torch.equal(other[:3], above[:3])
+    assert torch.equal(other[3:], above[3:])

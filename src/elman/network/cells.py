@@ -1,4 +1,4 @@
-"""The recurrent cells. `CELLS` is the table that the settings, the docs and the contract tests read."""
+"""The cells, and the feedforward net to compare them with. `CELLS` is what settings, docs and contract tests read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from elman.config import NetworkSettings
 from elman.errors import UsageError, nearest
 from elman.network.cell import Cell
+from elman.network.feedforward import Feedforward
 from elman.network.gated import GRU, LSTM, MogrifierLSTM
 from elman.network.minimal import IndRNN, MinGRU, MinLSTM
 from elman.network.recurrence import unroll
@@ -138,6 +139,7 @@ CELLS: dict[str, type[Cell]] = {
     "indrnn": IndRNN,
     "min-gru": MinGRU,
     "min-lstm": MinLSTM,
+    "feedforward": Feedforward,
 }
 
 
