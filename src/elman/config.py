@@ -72,9 +72,7 @@ class NetworkSettings(Section):
     )
     depth: int = Field(2, ge=2, le=100, description="cell deep-elman: layers from one state to the next")
     context: int = Field(40, ge=1, le=1_000_000, description="cell scrn: units that change slowly")
-    window: int = Field(
-        4, ge=1, le=1000, description="cell feedforward: how many symbols it sees, the last ones"
-    )
+    window: int = Field(4, ge=1, le=1000, description="cell feedforward: how many symbols it sees, the last ones")
     rounds: int = Field(5, ge=0, le=100, description="cell mogrifier: how often input and state gate each other")
     activation: str = Field("sigmoid", description="f, the activation of the hidden layer (table ACTIVATIONS)")
     bias: bool = Field(False, description="add a bias at the hidden and output layers")

@@ -24,6 +24,7 @@ WAYS = {
     "jitter": ["bptt_jitter=2", "alpha=1", "clip=1", "schedule=linear", "warmup=12"],
     "jitter, average": ["bptt_jitter=1.5", "optimizer=adam", "alpha=0.02", "average=0.9", "schedule=constant"],
     "n-grams": ["encoder=n-gram", "ngrams=[2, 3]", "direct=3", "optimizer=adam", "alpha=0.02", "beta=0.001"],
+    "n-grams by class": ["direct=3", "output=class", "optimizer=adam", "alpha=0.02", "beta=0.001"],
     "n-grams seen": ["direct=9", "output=sampled", "negatives=3", "beta=0.001", "tied=true", "reset=0.1"],
     "online average": ["regime=online", "average=0.9", "average_every=1", "epochs=3"],
 }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from elman.config import NetworkSettings, TextSettings
 from elman.errors import ModelError, UsageError
 from elman.learn.optimizers import OPTIMIZERS
-from elman.network import kernels
+from elman.network import class_kernels, kernels
 from elman.network.classes import ClassSoftmax, Window, bin_by_frequency, number_of_classes
 from elman.network.folder import load_model, load_tensors, save_config, save_tensors, save_weights
 from elman.network.model import RecurrentNetwork
@@ -287,10 +287,11 @@ def test_a_gradient_is_handed_out_once() -> None:
     rows=st.integers(1, 40),
     errors=st.booleans(),
     weighted=st.booleans(),
+    more=st.booleans(),
     threads=st.integers(1, 2),
 )
 def test_the_compiled_softmax_within_classes_is_its_twin(
-    seed: int, hidden: int, size: int, rows: int, errors: bool, weighted: bool, threads: int
+    seed: int, hidden: int, size: int, rows: int, errors: bool, weighted: bool, more: bool, threads: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     output = ClassSoftmax(hidden, size)
@@ -303,11 +304,14 @@ def test_the_compiled_softmax_within_classes_is_its_twin(
     results = []
     try:
         torch.set_num_threads(threads)
-        for softmax in (kernels.class_softmax, kernels.class_softmax_slowly):
+        for softmax in (class_kernels.class_softmax, class_kernels.class_softmax_slowly):
             d_states, d_columns = start.clone(), torch.full((len(window.columns), hidden), float("nan"))
             wanted = {"d_states": d_states, "d_columns": d_columns, "places": window.places} if errors else {}
-            log_probs = softmax(states, columns, targets, window.classes, weights=weights, **wanted)
-            results.append((log_probs, d_states, *([d_columns] if errors else [])))
+            extra = torch.randn(rows, window.widest, generator=torch.Generator().manual_seed(9)) if more else None
+            log_probs = softmax(states, columns, targets, window.classes, weights=weights, extra=extra, **wanted)
+            results.append(
+                (log_probs, d_states, *([d_columns] if errors else []), *([extra] if more and errors else []))
+            )
     finally:
         torch.set_num_threads(before)
     for mine, twin in zip(*results, strict=True):

@@ -72,9 +72,9 @@ def by_hand(network: RecurrentNetwork, ids: np.ndarray, symbols: torch.Tensor) -
 def test_the_n_grams_of_the_training_text_own_a_weight_and_add_it_to_the_logits() -> None:
     network, (symbols, _) = make(), window()
     _, above = network.unroll(network.initial_state(B), symbols)
-    states, contexts = network.output.parted(above)
+    states, found = network.output.parted(above)
     assert states.shape[-1] == H
-    added = network.output.direct(contexts.reshape(T * B, -1)).view(T, B, D)
+    added = network.output.direct(found).view(T, B, D)
     torch.testing.assert_close(added, by_hand(network, words(1, 3000), symbols))
     plain = states @ network.output.V
     torch.testing.assert_close(network.output.logits(above, network.encoder.U), plain + added)
@@ -152,7 +152,8 @@ def test_a_sample_moves_only_the_features_of_its_symbols() -> None:
 @pytest.mark.skipif(not kernels.available(), reason="no compiled loops here")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("some", [False, True])
-def test_the_compiled_loops_do_what_their_twins_do(dtype: torch.dtype, some: bool) -> None:
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_compiled_loops_do_what_their_twins_do(dtype: torch.dtype, some: bool, grouped: bool) -> None:
     direct = make(dtype=torch.float32).output.direct
     rng = torch.Generator().manual_seed(4)
     contexts = torch.from_numpy(words(5, 200).reshape(100, 2))
@@ -160,22 +161,23 @@ def test_the_compiled_loops_do_what_their_twins_do(dtype: torch.dtype, some: boo
     found = direct.find(contexts)
     assert (found[3] == NOTHING).tolist() == [False, True]
     columns = torch.randperm(D, generator=rng)[:90] if some else None
-    place = direct._place(columns)
+    groups = torch.arange(D) % 7 if grouped else None
+    own = torch.arange(100) % 7 if grouped else None
+    features = direct.features(columns)._replace(groups=groups, own=own)
     logits = torch.randn(100, 90 if some else D, generator=rng).to(dtype)
-    tables = (direct.starts, direct.successors, place)
     fast, slow = logits.clone(), logits.clone()
-    feature_kernels.add_features(fast, direct.weight.detach()[:, 0], found, *tables)
-    feature_kernels.add_features_slowly(slow, direct.weight.detach()[:, 0], found, *tables)
+    feature_kernels.add_features(fast, direct.weight.detach()[:, 0], found, features)
+    feature_kernels.add_features_slowly(slow, direct.weight.detach()[:, 0], found, features)
     assert not torch.equal(fast, logits)
     torch.testing.assert_close(fast, slow, rtol=2e-2, atol=2e-2 if dtype is torch.bfloat16 else 1e-6)
     there = found != NOTHING
     used, inverse = torch.unique(found[there], return_inverse=True)
     which = torch.full_like(found, NOTHING)
     which[there] = inverse
-    values = feature_kernels.feature_errors(fast, found, used, which, *tables)
+    values = feature_kernels.feature_errors(fast, found, used, which, features, dtype=torch.float32)
     counts = direct.starts[used + 1] - direct.starts[used]
     begins = counts.cumsum(0) - counts
-    again = feature_kernels.feature_errors_slowly(fast, torch.zeros_like(values), found, which, begins, *tables)
+    again = feature_kernels.feature_errors_slowly(fast, torch.zeros_like(values), found, which, begins, features)
     assert values.any()
     torch.testing.assert_close(values, again)
 
@@ -222,7 +224,70 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_weights(RecurrentNetwork(D, network.settings), tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("output", ["class", "adaptive"])
-def test_outputs_that_know_no_direct_connections_say_so(output: str) -> None:
-    with pytest.raises(UsageError, match=f"'{output}' cannot be had with network.direct"):
-        RecurrentNetwork(D, NetworkSettings(output=output, direct=3))
+def test_an_output_that_knows_no_direct_connections_says_so() -> None:
+    with pytest.raises(UsageError, match="'adaptive' cannot be had"):
+        RecurrentNetwork(D, NetworkSettings(output="adaptive", direct=3))
+
+
+def with_classes(dtype: torch.dtype = torch.float64, hidden: int = H) -> RecurrentNetwork:
+    network = RecurrentNetwork(D, NetworkSettings(hidden=hidden, output="class", direct=ORDER, classes=12))
+    ids = words(1, 3000)
+    network.output.direct.learn(ids)
+    network.output.prepare(torch.from_numpy(np.bincount(ids, minlength=D)))
+    network = network.to(dtype)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.uniform_(-0.5, 0.5, generator=generator)
+    return network
+
+
+def test_by_classes_each_context_has_a_weight_for_every_class_that_came_after_it() -> None:
+    direct, class_of = with_classes().output.direct, with_classes().output.class_of
+    seen = {}
+    for c in range(len(direct.keys)):
+        after = direct.successors[direct.starts[c] : direct.starts[c + 1]].long()
+        seen[c] = sorted(set(class_of[after].tolist()))
+    found = [
+        direct.class_successors[direct.class_starts[c] : direct.class_starts[c + 1]].tolist() for c in range(len(seen))
+    ]
+    assert found == list(seen.values())
+    assert len(direct.class_weight) == sum(map(len, found))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_by_classes_the_loss_and_its_gradients_are_those_of_autograd(dtype: torch.dtype) -> None:
+    fast, slow = with_classes(dtype, hidden=20), with_classes(dtype, hidden=20)
+    symbols, targets = window()
+    _, loss = fast.loss(fast.initial_state(B), symbols, targets)
+    loss.backward()
+    _, above = slow.unroll(slow.initial_state(B), symbols)
+    above = above.reshape(T * B, -1)
+    expected = slow.output.slow_loss(
+        above, targets.reshape(-1), torch.full((T * B,), 1 / B, dtype=dtype), slow.encoder.U
+    )
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    for name in ("weight", "class_weight"):
+        mine, plain = getattr(fast.output.direct, name), getattr(slow.output.direct, name)
+        parts = vars(mine)["parts"]
+        gradient = torch.zeros_like(mine)
+        gradient[parts.ids] = parts.values
+        assert gradient.any()
+        torch.testing.assert_close(gradient, plain.grad)
+    torch.testing.assert_close(fast.output.C.grad, slow.output.C.grad)
+    torch.testing.assert_close(fast.cells[0].W.grad, slow.cells[0].W.grad)
+    scores = slow.output.target_log_probs(above.detach(), targets.reshape(-1), slow.encoder.U)
+    torch.testing.assert_close(-scores.sum() / B, expected.detach())
+    everything = slow.output.log_probs(above.detach(), slow.encoder.U)
+    torch.testing.assert_close(everything.exp().sum(1), torch.ones(T * B, dtype=dtype))
+
+
+def test_by_classes_a_saved_model_has_what_it_learnt(tmp_path: Path) -> None:
+    network = with_classes(torch.float32)
+    save_weights(tmp_path, network)
+    again = RecurrentNetwork(D, network.settings)
+    load_weights(again, tmp_path / "model.safetensors")
+    symbols, targets = window()
+    one, other = (net.target_log_probs(net.initial_state(B), symbols, targets)[1] for net in (network, again))
+    assert torch.equal(one, other)

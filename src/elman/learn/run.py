@@ -24,6 +24,7 @@ from elman.learn.measure import Measure, measure
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.progress import Listener, Progress
 from elman.learn.schedules import SCHEDULES
+from elman.learn.steps import symbol_counts
 from elman.learn.temperature import check_foldable, fold, tune_temperature
 from elman.learn.trainer import Trainer, spread
 from elman.network.devices import bf16_is_fast, check_device, default_threads
@@ -263,6 +264,7 @@ def _new_network(tokenizer: Tokenizer, settings: Settings, corpus: Corpus) -> Re
         ids = known(np.concatenate([[tokenizer.end_id], corpus.ids]), tokenizer.size, tokenizer.unk_id)[0]
         boundary = tokenizer.end_id if settings.learn.regime == "sentences" else None
         network.output.direct.learn(ids.astype(np.int64), boundary=boundary)
+        network.output.prepare(symbol_counts(corpus.ids, tokenizer))  # classes say which weights there are
     silent = None if tokenizer.unk_trained else tokenizer.unk_id
     network.initialize(torch.Generator().manual_seed(settings.learn.seed), silent=silent)
     return network.to(settings.learn.device)

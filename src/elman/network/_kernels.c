@@ -412,16 +412,17 @@ CLONES static void all_sums(const float *a, int64_t n, int64_t down, int64_t alo
 }
 
 static PyObject *class_softmax(PyObject *self, PyObject *args) {
-    unsigned long long states, rows, targets, starts, order, ends, weights, d_states, d_rows, places, log_probs;
-    long long classes, h;
+    unsigned long long states, rows, targets, starts, order, ends, weights, d_states, d_rows, places, extras, log_probs;
+    long long classes, h, stride;
     int threads, failed = 0;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKKKKLLi", &states, &rows, &targets, &starts, &order, &ends, &weights, &d_states,
-                          &d_rows, &places, &log_probs, &classes, &h, &threads))
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKKKKLLLi", &states, &rows, &targets, &starts, &order, &ends, &weights, &d_states,
+                          &d_rows, &places, &extras, &log_probs, &classes, &h, &stride, &threads))
         return NULL;
     const float *all = AT(const float, states), *matrix = AT(const float, rows), *weight = AT(const float, weights);
     const int64_t *target = AT(const int64_t, targets), *start = AT(const int64_t, starts);
     const int64_t *row = AT(const int64_t, order), *end = AT(const int64_t, ends), *place = AT(const int64_t, places);
     float *back = AT(float, d_states), *moves = AT(float, d_rows), *out = AT(float, log_probs);
+    float *extra = AT(float, extras);
     Py_BEGIN_ALLOW_THREADS
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
     for (int64_t c = 0; c < classes; c++) {
@@ -436,10 +437,12 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
         }
         for (int64_t i = 0; i < n; i++) memcpy(s + i * h, all + mine[i] * h, sizeof(float) * h);
         all_dots(s, n, r, m, h, e);
+        for (int64_t i = 0; extra && i < n; i++) shift_f32(e + i * m, extra + mine[i] * stride, NULL, m, 1.0f, 1.0f);
         for (int64_t i = 0; i < n; i++)
             out[mine[i]] = softmax_row_f32(e + i * m, m, target[mine[i]] - start[c], NULL, 1,
                                            weight ? weight[mine[i]] : 1.0f, back != NULL);
         if (back) {
+            for (int64_t i = 0; extra && i < n; i++) memcpy(extra + mine[i] * stride, e + i * m, sizeof(float) * m);
             all_sums(e, m, 1, m, n, s, moves + place[c] * h, h);
             all_sums(e, n, m, 1, m, r, s, h); /* the states have done their work */
             for (int64_t i = 0; i < n; i++) shift_f32(back + mine[i] * h, s + i * h, NULL, h, 1.0f, 1.0f);

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from elman.errors import ModelError
-from elman.network.kernels import Classes, class_softmax, softmax_error
-from elman.network.parts import Rows
+from elman.network.class_kernels import Classes, class_softmax
+from elman.network.direct import ClassDirect, dense_sum, gradient_of
+from elman.network.feature_kernels import Features, add_features
+from elman.network.kernels import softmax_error
+from elman.network.parts import Rows, joined
 from elman.network.softmax import FullSoftmax
 
 
@@ -66,10 +69,17 @@ class _ClassLoss(torch.autograd.Function):
         window: Window,
         weights: Tensor,
         product: torch.dtype,
+        direct: ClassDirect | None,
+        found: Tensor | None,
+        within: Features | None,
     ) -> Tensor:
         states, weights = states.contiguous(), weights.contiguous()
         s, matrix = states.to(product), C.to(product)
-        errors = torch.mm(s, matrix)
+        errors, extra, ctx.direct, ctx.features = torch.mm(s, matrix), None, direct, []
+        if direct is not None and found is not None and within is not None:
+            add_features(errors, direct.class_weight.squeeze(1), found, direct.of_classes())
+            extra = states.new_zeros(len(states), window.widest)
+            add_features(extra, direct.weight.squeeze(1), found, within)
         log_probs = softmax_error(errors, window.class_of, weights=weights)
         d_states = torch.mm(errors, matrix.t()).to(states.dtype)
         d_C = torch.mm(s.t(), errors).to(C.dtype)
@@ -83,7 +93,11 @@ class _ClassLoss(torch.autograd.Function):
             d_states=d_states,
             d_columns=values,
             places=window.places,
+            extra=extra,
         )
+        if direct is not None and found is not None and within is not None and extra is not None:
+            tables = ((errors, direct.of_classes()), (extra, within))
+            ctx.features = [gradient_of(e, found, table, dtype=states.dtype) for e, table in tables]
         ctx.weight, ctx.gradients = V, (d_states, d_C, values)
         ctx.columns = window.columns
         return -torch.dot(weights, log_probs)
@@ -98,7 +112,10 @@ class _ClassLoss(torch.autograd.Function):
             gradients = tuple(g.mul_(scale) for g in gradients)
         d_states, d_C, values = gradients
         ctx.weight.parts = Rows(ctx.columns, values)
-        return d_states, None, d_C, None, None, None
+        if ctx.features:
+            of_classes, of_symbols = (joined([rows], scale=scale) for rows in ctx.features)
+            ctx.direct.class_weight.parts, ctx.direct.weight.parts = of_classes, of_symbols
+        return d_states, None, d_C, *(None,) * 6
 
 
 class Window:
@@ -120,6 +137,7 @@ class Window:
         ends = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
         self.classes = Classes(starts, torch.argsort(class_of, stable=True), ends)
         self.present = counts > 0
+        self.widest = int(torch.diff(starts).max())
 
     def find_columns(self, class_at: Tensor) -> None:
         """Find the columns of the classes that have a target, and where each class begins among them.
@@ -139,8 +157,9 @@ class ClassSoftmax(FullSoftmax):
     by side: column `place[i]` belongs to symbol i.
     """
 
-    refuses = ("bias", "tied", "direct")
+    refuses = ("bias", "tied")
     one_product = False
+    direct: ClassDirect | None
     class_of: Tensor  # (D,), of each symbol: all that is stored, the rest follows from it
     place: Tensor  # (D,), of each symbol: its column
     class_at: Tensor  # (D,), of each column: its class
@@ -176,6 +195,18 @@ class ClassSoftmax(FullSoftmax):
             self.class_of.copy_(bin_by_frequency(counts.cpu(), self.C.shape[1]))
             self._arrange()
             self.binned = True
+            if self.direct is not None:
+                self.direct.split(self.class_of)
+
+    def connect(self, dictionary_size: int, order: int) -> None:
+        """Let n-grams add to the logits of classes, and to those within a class."""
+        self.direct = ClassDirect(dictionary_size, order)
+
+    def _within(self, own: Tensor) -> Features | None:
+        """Return where the features of symbols are in the logits of each row's class, (N,)."""
+        if self.direct is None:
+            return None
+        return self.direct.within(self.class_of, self.place - self.starts[self.class_of], own)
 
     def _arrange(self) -> None:
         """Give every symbol its column, class after class, as `class_of` says."""
@@ -185,20 +216,26 @@ class ClassSoftmax(FullSoftmax):
         self.starts[1:] = torch.bincount(self.class_of, minlength=len(self.starts) - 1).cumsum(0)
 
     def scale(self, factor: float) -> None:
-        """Multiply what makes logits, V and C, by a factor."""
+        """Multiply what makes logits by a factor: V, C, and what n-grams add."""
         super().scale(factor)
         self.C.mul_(factor)
+        if self.direct is not None:
+            self.direct.class_weight.mul_(factor)
 
     def log_probs(self, states: Tensor, U: Tensor) -> Tensor:
         """Return log y, (..., D): the log-probability of every symbol."""
-        flat = states.reshape(-1, states.shape[-1])
-        logits = flat @ self.matrix(U)
+        flat, found = self.parted(states.reshape(-1, states.shape[-1]))
+        logits, of_class = flat @ self.matrix(U), flat @ self.C
+        if self.direct is not None and found is not None:
+            logits = logits + self.direct(found)[:, torch.argsort(self.place)]
+            tables = (self.direct.class_weight, found, self.direct.of_classes())
+            of_class = of_class + dense_sum(*tables, self.C.shape[1])
         here = self.class_at.expand_as(logits)
         top = logits.detach().new_full((len(flat), self.C.shape[1]), -torch.inf)
         top.scatter_reduce_(1, here, logits.detach(), "amax")
         logits = logits - top.gather(1, here)
         sums = torch.zeros_like(top).scatter_add(1, here, logits.exp())
-        of_class = torch.log_softmax(flat @ self.C, dim=1) - sums.log()
+        of_class = torch.log_softmax(of_class, dim=1) - sums.log()
         log_y = (logits + of_class.gather(1, here))[:, self.place]
         return log_y.view(*states.shape[:-1], -1)
 
@@ -206,9 +243,15 @@ class ClassSoftmax(FullSoftmax):
     def target_log_probs(self, states: Tensor, targets: Tensor, U: Tensor) -> Tensor:
         """Return log y[target], (N,), for states (N, H) and targets (N,), from two small softmaxes; no gradient."""
         window = Window(self.class_of[targets], self.place[targets], self.starts)
-        states = states.contiguous()
-        log_probs = softmax_error(states @ self.C, window.class_of, want_error=False)
-        return log_probs + class_softmax(states, self.matrix(U).t(), window.targets, window.classes)
+        states, found = self.parted(states)
+        states, extra = states.contiguous(), None
+        logits, within = states @ self.C, self._within(window.class_of)
+        if self.direct is not None and found is not None and within is not None:
+            add_features(logits, self.direct.class_weight.squeeze(1), found, self.direct.of_classes())
+            extra = states.new_zeros(len(states), window.widest)
+            add_features(extra, self.direct.weight.squeeze(1), found, within)
+        log_probs = softmax_error(logits, window.class_of, want_error=False)
+        return log_probs + class_softmax(states, self.matrix(U).t(), window.targets, window.classes, extra=extra)
 
     def loss(
         self,
@@ -229,8 +272,10 @@ class ClassSoftmax(FullSoftmax):
         window.find_columns(self.class_at)
         if self.before_reading is not None:
             self.before_reading(window.columns)
+        states, found = self.parted(states)
+        given = (states, self.V, self.C, window, weights, product or states.dtype)
         loss: Tensor = _ClassLoss.apply(  # type: ignore[no-untyped-call]
-            states, self.V, self.C, window, weights, product or states.dtype
+            *given, self.direct, found, self._within(window.class_of)
         )
         return loss
 

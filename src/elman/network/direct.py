@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from elman.errors import ModelError
 from elman.network.devices import on_device
-from elman.network.feature_kernels import add_features, feature_errors, features_of
+from elman.network.feature_kernels import Features, add_features, feature_errors
 from elman.network.history import NOTHING, keys
 from elman.network.parts import Rows
 
@@ -37,6 +37,8 @@ class Direct(nn.Module):
         D.
     order
         n, 2 or more: features are of 2-grams up to n-grams. (What 1-grams would add is the bias.)
+    full_table
+        whether every n-gram that could be has a weight; unset, if these are few.
     """
 
     keys: Tensor  # (C,), of all contexts, those of one symbol first, then of two, ..; sorted within each
@@ -44,10 +46,10 @@ class Direct(nn.Module):
     starts: Tensor  # (C + 1,): where each context's successors begin
     successors: Tensor  # (F,), int32: the symbols that were seen after it, rising
 
-    def __init__(self, dictionary_size: int, order: int) -> None:
+    def __init__(self, dictionary_size: int, order: int, *, full_table: bool | None = None) -> None:
         super().__init__()
         self.dictionary_size, self.order = dictionary_size, order
-        self.dense = dictionary_size**order <= DENSE
+        self.dense = dictionary_size**order <= DENSE if full_table is None else full_table
         rows = sum(dictionary_size**m for m in range(1, order)) if self.dense else 0
         self.weight = nn.Parameter(torch.zeros(rows, dictionary_size if self.dense else 1))
         self.before_reading: Callable[[Tensor], None] | None = None  # hears which rows of it a window is about to read
@@ -106,8 +108,7 @@ class Direct(nn.Module):
         fits = fits and len(self.bounds) == self.order and bool((torch.diff(self.bounds) >= 0).all())
         fits = fits and int(self.bounds[0]) == 0 and int(self.bounds[-1]) == len(self.keys)
         if not (fits and bool(((self.successors >= 0) & (self.successors < self.dictionary_size)).all())):
-            hint = "the file of the weights is damaged; copy or train it again"
-            raise ModelError("the direct connections of the output layer do not fit each other", hint=hint)
+            _misfit()
 
     def find(self, contexts: Tensor) -> Tensor:
         """Return the number of each context, (N, n - 1), of m = 1 .. n-1 symbols, given (N, n - 1) ids; -1: none.
@@ -134,60 +135,118 @@ class Direct(nn.Module):
         return torch.stack(found, dim=1)
 
     @torch.no_grad()
-    def announce(self, contexts: Tensor) -> None:
-        """Say which rows of a full table these contexts, (N, n - 1), are about to read, where anybody wants to know."""
+    def announce(self, found: Tensor) -> None:
+        """Say which rows of a full table a window with these contexts is about to read, where anybody wants to know."""
         if self.before_reading is not None and self.dense:
-            found = self.find(contexts)
             self.before_reading(torch.unique(found[found != NOTHING]))
 
+    def features(self, columns: Tensor | None = None) -> Features:
+        """Return where the features are in logits whose columns are these symbols, (M,), or all."""
+        if columns is None:
+            return Features(self.starts, self.successors)
+        place = torch.full((self.dictionary_size,), NOTHING, dtype=torch.long, device=columns.device)
+        place[columns] = torch.arange(len(columns), device=columns.device)
+        return Features(self.starts, self.successors, place)
+
     @torch.no_grad()
-    def add_to(self, logits: Tensor, contexts: Tensor, columns: Tensor | None = None) -> None:
-        """Add to logits, (N, M), in place, after contexts, (N, n - 1); `columns`: the symbols that they are of."""
-        found = self.find(contexts)
+    def add_to(self, logits: Tensor, found: Tensor, columns: Tensor | None = None) -> None:
+        """Add to logits, (N, M), in place, after the contexts that `find` found; `columns`: the symbols they are of."""
         if not self.dense:
-            tables = (self.starts, self.successors, self._place(columns))
-            add_features(logits, self.weight.detach().squeeze(1), found, *tables)
+            add_features(logits, self.weight.detach().squeeze(1), found, self.features(columns))
             return
         table = self.weight if columns is None else self.weight[:, columns]
         for of_length in found.unbind(1):
             there = (of_length != NOTHING).to(table.dtype).unsqueeze(1)
             logits += (table[of_length.clamp(min=0)] * there).to(logits.dtype)
 
-    def _place(self, columns: Tensor | None) -> Tensor | None:
-        if columns is None:
-            return None
-        place = torch.full((self.dictionary_size,), -1, dtype=torch.long, device=columns.device)
-        place[columns] = torch.arange(len(columns), device=columns.device)
-        return place
-
     @torch.no_grad()
-    def gradient(self, errors: Tensor, contexts: Tensor, columns: Tensor | None = None) -> Rows:
+    def gradient(self, errors: Tensor, found: Tensor, columns: Tensor | None = None) -> Rows:
         """Return the gradient of the weights, given that of the logits: see `add_to`."""
-        found = self.find(contexts)
+        if not self.dense:
+            return gradient_of(errors, found, self.features(columns), dtype=self.weight.dtype)
         there = found != NOTHING
         used, inverse = torch.unique(found[there], return_inverse=True)
-        if not self.dense:
-            which = torch.full_like(found, NOTHING)
-            which[there] = inverse
-            tables = (self.starts, self.successors, self._place(columns))
-            values = feature_errors(errors, found, used, which, *tables)
-            return Rows(features_of(used, self.starts)[1], values.to(self.weight.dtype).unsqueeze(1))
         full = errors.to(self.weight.dtype)
         if columns is not None:
             full = full.new_zeros(len(errors), self.dictionary_size).index_copy_(1, columns, full)
-        rows = there.nonzero()[:, 0]
         values = full.new_zeros(len(used), self.dictionary_size)
-        return Rows(used, values.index_add_(0, inverse, full[rows]))
+        return Rows(used, values.index_add_(0, inverse, full[there.nonzero()[:, 0]]))
 
-    def forward(self, contexts: Tensor) -> Tensor:
-        """Return what is added to the logits, (N, D), after contexts, (N, n - 1): the slow twin of `add_to`."""
-        total = self.weight.new_zeros(len(contexts), self.dictionary_size)
-        for of_length in self.find(contexts).unbind(1):
+    def forward(self, found: Tensor) -> Tensor:
+        """Return what is added to the logits, (N, D), after contexts that `find` found: the slow twin of `add_to`."""
+        if not self.dense:
+            return dense_sum(self.weight, found, self.features(), self.dictionary_size)
+        total = self.weight.new_zeros(len(found), self.dictionary_size)
+        for of_length in found.unbind(1):
             rows = (of_length != NOTHING).nonzero().squeeze(1)
-            if self.dense:
-                total = total.index_add(0, rows, self.weight[of_length[rows]])
-                continue
-            which, features = features_of(of_length[rows], self.starts)
-            at = (rows[which], self.successors[features].long())
-            total = total.index_put(at, self.weight[features, 0], accumulate=True)
+            total = total.index_add(0, rows, self.weight[of_length[rows]])
         return total
+
+
+def _misfit() -> None:
+    hint = "the file of the weights is damaged; copy or train it again"
+    raise ModelError("the direct connections of the output layer do not fit each other", hint=hint)
+
+
+def gradient_of(errors: Tensor, found: Tensor, features: Features, *, dtype: torch.dtype) -> Rows:
+    """Return the gradient of the weights of features, (F, 1), given the errors of the logits, (N, M)."""
+    there = found != NOTHING
+    used, inverse = torch.unique(found[there], return_inverse=True)
+    which = torch.full_like(found, NOTHING)
+    which[there] = inverse
+    values = feature_errors(errors, found, used, which, features, dtype=dtype)
+    return Rows(features.of(used)[1], values.unsqueeze(1))
+
+
+def dense_sum(weight: Tensor, found: Tensor, features: Features, width: int) -> Tensor:
+    """Return what features with these weights, (F, 1), add to logits, (N, width), for autograd to differentiate."""
+    total = weight.new_zeros(len(found), width)
+    for of_length in found.unbind(1):
+        rows = (of_length != NOTHING).nonzero().squeeze(1)
+        which, numbers = features.of(of_length[rows])
+        at = (rows[which], features.successors[numbers].long())
+        total = total.index_put(at, weight[numbers, 0], accumulate=True)
+    return total
+
+
+class ClassDirect(Direct):
+    """The same for a softmax by classes: weights of (context, class) for the class, of (context, symbol) within it.
+
+    `split` finds the pairs of context and class, once the n-grams of a text and the classes are known.
+    """
+
+    class_starts: Tensor  # (C + 1,): where each context's classes begin
+    class_successors: Tensor  # (G,), int32: the classes that were seen after it, rising
+
+    def __init__(self, dictionary_size: int, order: int) -> None:
+        super().__init__(dictionary_size, order, full_table=False)
+        self.class_weight = nn.Parameter(torch.zeros(0, 1))
+        self.register_buffer("class_starts", torch.zeros(1, dtype=torch.long))
+        self.register_buffer("class_successors", torch.zeros(0, dtype=torch.int32))
+
+    def split(self, class_of: Tensor) -> None:
+        """Give a weight, zero, to every pair of a context and a class of its successors; (D,), the class of each."""
+        contexts, number = len(self.keys), int(class_of.max()) + 1
+        owner = torch.repeat_interleave(torch.arange(contexts, device=self.starts.device), torch.diff(self.starts))
+        pairs = torch.unique(owner * number + class_of.to(owner.device)[self.successors.long()])
+        sizes = torch.bincount(pairs // number, minlength=contexts)
+        self.class_starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        self.class_successors = (pairs % number).to(torch.int32)
+        self.class_weight = nn.Parameter(self.weight.new_zeros(len(pairs), 1))
+
+    def of_classes(self) -> Features:
+        """Return where the features of classes are in logits of all classes."""
+        return Features(self.class_starts, self.class_successors)
+
+    def within(self, class_of: Tensor, place: Tensor, own: Tensor) -> Features:
+        """Return where the features of symbols are in the logits of each row's own class.
+
+        `class_of` and `place`, (D,), are the class of each symbol and its place in it; `own`, (N,), the rows' classes.
+        """
+        return Features(self.starts, self.successors, place, class_of, own)
+
+    def check(self) -> None:
+        """Raise `ModelError` where tables that were loaded do not fit each other."""
+        super().check()
+        if len(self.class_starts) != len(self.starts) or len(self.class_successors) != len(self.class_weight):
+            _misfit()

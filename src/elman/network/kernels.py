@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 COMPILED_TYPES = (torch.float32, torch.bfloat16)
-LANES = 16
-"""The smallest H for which the softmax within a class is compiled: one step of its products."""
 
 
 def _load() -> Any:  # noqa: ANN401 - a module that may not be there has no type
@@ -37,7 +34,8 @@ def available() -> bool:
     return compiled is not None
 
 
-def _fits(*tensors: Tensor | None) -> bool:
+def fits(*tensors: Tensor | None) -> bool:
+    """Return whether the compiled loops can take these tensors: on the CPU, f32 or bf16, rows in one piece."""
     return compiled is not None and all(
         t is None or (t.device.type == "cpu" and t.dtype in COMPILED_TYPES and t.stride(-1) == 1) for t in tensors
     )
@@ -81,7 +79,7 @@ def softmax_error(
     Tensor
         (N,), float32 (or float64, where the logits are).
     """
-    if not (_fits(logits, offset, weights) and logits.dim() == 2 and targets.is_contiguous()):
+    if not (fits(logits, offset, weights) and logits.dim() == 2 and targets.is_contiguous()):
         return softmax_error_slowly(
             logits, targets, offset=offset, with_target=with_target, weights=weights, want_error=want_error
         )
@@ -171,110 +169,13 @@ def integer_log_probs_slowly(
     return log_y.gather(1, targets.unsqueeze(1)).squeeze(1)
 
 
-class Classes(NamedTuple):
-    """Which columns of a matrix make up each class, and which rows of a window have their target in it.
-
-    starts
-        (K + 1,), int64: class k is columns starts[k] .. starts[k + 1] - 1.
-    order
-        (N,), int64: the rows of the window, sorted by class.
-    ends
-        (K + 1,), int64: the rows of class k are order[ends[k]] .. order[ends[k + 1] - 1].
-    """
-
-    starts: Tensor
-    order: Tensor
-    ends: Tensor
-
-
-def class_softmax(
-    states: Tensor,
-    columns: Tensor,
-    targets: Tensor,
-    classes: Classes,
-    *,
-    weights: Tensor | None = None,
-    d_states: Tensor | None = None,
-    d_columns: Tensor | None = None,
-    places: Tensor | None = None,
-) -> Tensor:
-    """Return the log-probability of each row's target within its class, and add up the weighted errors.
-
-    For row n, with k the class of its target d, a(j) = s(n) . v(j) over the columns j of class k, and e(n) the error:
-
-        y = softmax( a ),   returned: log y(d),   e(n) = weights[n] ( y - one-hot(d) )
-        d_states[n] += sum_j e(n)(j) v(j),   d_columns[ places[k] + j - starts[k] ] = sum_n e(n)(j) s(n)
-
-    Parameters
-    ----------
-    states
-        s, (N, H).
-    columns
-        v, (D, H): a matrix column by column.
-    targets
-        d, (N,), int64, columns.
-    d_states, d_columns, places
-        (N, H), (M, H) and (K,), int64; all three, or none where no errors are wanted.
-
-    Returns
-    -------
-    Tensor
-        (N,), of the states' type.
-    """
-    tensors = (states, columns, weights, d_states, d_columns)
-    plain = all(t is None or (t.is_contiguous() and t.dtype is torch.float32) for t in tensors)
-    if not (_fits(*tensors) and plain and states.shape[1] >= LANES and hasattr(compiled, "class_softmax")):
-        return class_softmax_slowly(
-            states, columns, targets, classes, weights=weights, d_states=d_states, d_columns=d_columns, places=places
-        )
-    log_probs = torch.empty(len(states))
-    compiled.class_softmax(
-        *(t.data_ptr() for t in (states, columns, targets.contiguous(), *classes)),
-        *(address(t) for t in (weights, d_states, d_columns, places, log_probs)),
-        len(classes.starts) - 1,
-        states.shape[1],
-        torch.get_num_threads(),
-    )
-    return log_probs
-
-
-def class_softmax_slowly(
-    states: Tensor,
-    columns: Tensor,
-    targets: Tensor,
-    classes: Classes,
-    *,
-    weights: Tensor | None = None,
-    d_states: Tensor | None = None,
-    d_columns: Tensor | None = None,
-    places: Tensor | None = None,
-) -> Tensor:
-    """Do what `class_softmax` does, one class after the other."""
-    log_probs = states.new_empty(len(states))
-    starts, ends = classes.starts.tolist(), classes.ends.tolist()
-    at = None if places is None else places.tolist()
-    for k, (first, last) in enumerate(pairwise(ends)):
-        if first == last:
-            continue
-        rows = classes.order[first:last]
-        s, v = states[rows], columns[starts[k] : starts[k + 1]]
-        errors = torch.mm(s, v.t())
-        log_probs[rows] = softmax_error(
-            errors, targets[rows] - starts[k], weights=None if weights is None else weights[rows]
-        )
-        if d_states is not None and d_columns is not None and at is not None:
-            d_states[rows] += torch.mm(errors, v)
-            d_columns[at[k] : at[k] + len(v)] = torch.mm(errors.t(), s)
-    return log_probs
-
-
 def shift(weight: Tensor, change: Tensor, *, keep: float = 1.0, rate: float = 1.0, copy: Tensor | None = None) -> None:
     """Move a weight: weight <- keep * weight + rate * change; and write its new value to `copy`, rounded to bf16.
 
     `weight` is float32 (or float64, without the compiled loop), `change` of the same shape and of any float type.
     """
     same = weight.is_contiguous() and change.is_contiguous() and (copy is None or copy.is_contiguous())
-    if not (_fits(weight, change, copy) and same and weight.dtype is torch.float32):
+    if not (fits(weight, change, copy) and same and weight.dtype is torch.float32):
         shift_slowly(weight, change, keep=keep, rate=rate, copy=copy)
         return
     compiled.shift(
@@ -307,7 +208,7 @@ def move_rows(weight: Tensor, change: Tensor, rows: Tensor, *, keep: Tensor | No
     """
     tensors = [t for t in (weight, change, keep) if t is not None]
     plain = all(t.is_contiguous() and t.dtype is torch.float32 for t in tensors)
-    if not (_fits(*tensors) and plain and rows.is_contiguous()):
+    if not (fits(*tensors) and plain and rows.is_contiguous()):
         move_rows_slowly(weight, change, rows, keep=keep, rate=rate)
         return
     compiled.move_rows(
@@ -359,7 +260,7 @@ def adam_rows(
     """
     tensors = (weight, first, second, gradient)
     plain = all(t.is_contiguous() and t.dtype is torch.float32 for t in tensors)
-    if not (_fits(*tensors) and plain and (rows is None or rows.is_contiguous())):
+    if not (fits(*tensors) and plain and (rows is None or rows.is_contiguous())):
         adam_rows_slowly(
             weight, first, second, gradient, rows, step=step, alpha=alpha, betas=betas, epsilon=epsilon, keep=keep
         )

@@ -15,10 +15,12 @@ from elman.network.cell import Cell, multiply
 from elman.network.cells import find_cell
 from elman.network.classes import ClassSoftmax
 from elman.network.devices import on_device
-from elman.network.direct import Direct
 from elman.network.dropping import Dropper, activity, kept_back, with_penalty
 from elman.network.encoders import ENCODERS
 from elman.network.outputs import OUTPUTS
+
+OF_NGRAMS = ("encoder.grams", "output.direct.weight", "output.direct.class_weight")
+"""Weights that start at zero: an n-gram says nothing until training has seen it."""
 
 State = tuple[Tensor, ...]
 """The states of all layers, (B, state_size) each; after them the last symbols, (B, N), of a network that reads them."""
@@ -85,7 +87,7 @@ class RecurrentNetwork(nn.Module):
         more = {"classes": settings.classes} if issubclass(output, ClassSoftmax) else {}
         self.output = output(top, dictionary_size, bias=settings.bias, tied=settings.tied, **more)
         if settings.direct > 1:
-            self.output.connect(Direct(dictionary_size, settings.direct))
+            self.output.connect(dictionary_size, settings.direct)
         self.context = 0 if self.output.direct is None else self.output.direct.order - 1
         """How many symbols, the current one among them, go to the output with the numbers of a state."""
         self.top_size = top + self.context
@@ -112,7 +114,7 @@ class RecurrentNetwork(nn.Module):
         reach = self.settings.init_range
         recurrent = self.recurrent_names()
         for name, weight in self.named_parameters():
-            if weight.dim() != 2 or name in ("encoder.grams", "output.direct.weight"):  # what counts say starts at zero
+            if weight.dim() != 2 or name in OF_NGRAMS:
                 continue
             if name in recurrent and self.settings.recurrent_init == "orthogonal":
                 for block in torch.split(weight, weight.shape[1]):

@@ -49,7 +49,7 @@ class _SampledLoss(torch.autograd.Function):
         weights: Tensor,
         product: torch.dtype,
         direct: Direct | None,
-        contexts: Tensor | None,
+        found: Tensor | None,
     ) -> Tensor:
         # Products are fastest, and their plans are made only once, where their sizes come in few and round numbers.
         room = -(-len(sample) // ROUND) * ROUND
@@ -60,12 +60,12 @@ class _SampledLoss(torch.autograd.Function):
         errors = torch.mm(s, rows.t())
         if bias is not None:
             errors[:, : len(sample)] += bias[sample].to(product)
-        if direct is not None and contexts is not None:
-            direct.add_to(errors[:, : len(sample)], contexts, sample)
+        if direct is not None and found is not None:
+            direct.add_to(errors[:, : len(sample)], found, sample)
         log_probs = softmax_error(errors, places, offset=offset, with_target=False, weights=weights)
         needs, ctx.direct, ctx.features = ctx.needs_input_grad, direct, None
-        if direct is not None and contexts is not None and any(needs):
-            ctx.features = direct.gradient(errors[:, : len(sample)], contexts, sample)
+        if direct is not None and found is not None and any(needs):
+            ctx.features = direct.gradient(errors[:, : len(sample)], found, sample)
         d_states = torch.mm(errors, rows).to(states.dtype) if needs[0] else None
         wanted, ctx.d_bias = needs[1] or V is None, None
         if bias is not None and needs[3]:
@@ -165,9 +165,9 @@ class SampledSoftmax(FullSoftmax):
         # Where V is U^T its rows are looked up as symbols are, so that both gradients of U come as one.
         columns = U if self.V is not None else nn.functional.embedding(sample, U, sparse=True)
         offset, product = offset.to(states.dtype), product or states.dtype
-        states, contexts = self.parted(states)
-        if self.direct is not None and contexts is not None:
-            self.direct.announce(contexts)
+        states, found = self.parted(states)
+        if self.direct is not None and found is not None:
+            self.direct.announce(found)
         given = (states, self.V, columns, self.bias, sample, places, offset, weights, product)
-        loss: Tensor = _SampledLoss.apply(*given, self.direct, contexts)  # type: ignore[no-untyped-call]
+        loss: Tensor = _SampledLoss.apply(*given, self.direct, found)  # type: ignore[no-untyped-call]
         return loss

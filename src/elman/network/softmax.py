@@ -50,7 +50,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         product: torch.dtype,
         factored: bool,
         direct: Direct | None,
-        contexts: Tensor | None,
+        found: Tensor | None,
     ) -> Tensor:
         needs = ctx.needs_input_grad
         d_states = torch.empty_like(states) if needs[0] else None
@@ -65,12 +65,12 @@ class _SoftmaxLoss(torch.autograd.Function):
             here = slice(start, start + rows)
             s = states[here].to(product)
             errors = torch.mm(s, matrix)  # the logits, to become m (y - d) = - m e_o
-            if direct is not None and contexts is not None:
-                direct.add_to(errors, contexts[here])
+            if direct is not None and found is not None:
+                direct.add_to(errors, found[here])
             log_probs = softmax_error(errors, targets[here], offset=bias, weights=weights[here])
             loss -= torch.dot(weights[here], log_probs)
-            if direct is not None and contexts is not None and any(needs):
-                ctx.features.append(direct.gradient(errors, contexts[here]))
+            if direct is not None and found is not None and any(needs):
+                ctx.features.append(direct.gradient(errors, found[here]))
             if d_states is not None:
                 d_states[here] = torch.mm(errors, matrix.t())
             if needs[1]:
@@ -139,16 +139,17 @@ class FullSoftmax(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dictionary_size)) if bias else None
         self.direct: Direct | None = None
 
-    def connect(self, direct: Direct) -> None:
+    def connect(self, dictionary_size: int, order: int) -> None:
         """Let n-grams add to the logits. The states come with the symbols that those look at, n - 1 numbers more."""
-        self.direct, self.one_product = direct, False
+        self.direct, self.one_product = Direct(dictionary_size, order), False
 
     def parted(self, states: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return states, (..., H), and the symbols that came with them, (..., n - 1), for direct connections."""
+        """Return states, (..., H), and for direct connections the contexts after which they are, (N, n - 1)."""
         if self.direct is None:
             return states, None
         width = states.shape[-1] - self.direct.order + 1
-        return states[..., :width], states[..., width:].long()
+        symbols = states[..., width:].long()
+        return states[..., :width], self.direct.find(symbols.reshape(-1, self.direct.order - 1))
 
     def prepare(self, counts: Tensor) -> None:
         """Hear, before training, how often each symbol comes in the training text, (D,); not used here."""
@@ -166,10 +167,10 @@ class FullSoftmax(nn.Module):
 
     def logits(self, states: Tensor, U: Tensor) -> Tensor:
         """Return a = s V + c, (..., D), for states (..., H)."""
-        states, contexts = self.parted(states)
+        states, found = self.parted(states)
         logits = states @ self.matrix(U)
-        if self.direct is not None and contexts is not None:
-            logits = logits + self.direct(contexts.reshape(-1, contexts.shape[-1])).view(logits.shape)
+        if self.direct is not None and found is not None:
+            logits = logits + self.direct(found).view(logits.shape)
         return logits if self.bias is None else logits + self.bias
 
     def log_probs(self, states: Tensor, U: Tensor) -> Tensor:
@@ -203,12 +204,12 @@ class FullSoftmax(nn.Module):
         that draw; this one does not.
         """
         matrix = self.matrix(U)
-        states, contexts = self.parted(states)
-        if self.direct is not None and contexts is not None:
-            self.direct.announce(contexts)
+        states, found = self.parted(states)
+        if self.direct is not None and found is not None:
+            self.direct.announce(found)
         given = (states, matrix, self.bias, targets, weights, product or states.dtype)
         loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-            *given, factored and self.V is not None, self.direct, contexts
+            *given, factored and self.V is not None, self.direct, found
         )
         return loss
 
