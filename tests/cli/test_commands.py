@@ -197,6 +197,19 @@ def test_generate_repeats_itself_with_a_seed(elman: Elman, model: Path) -> None:
     assert again == unseeded
 
 
+def test_generate_draws_much_text_in_streams(elman: Elman, model: Path) -> None:
+    arguments = ["generate", model, "--streams", "5", "--tokens", "200", "--seed", "4"]
+    first, second = elman(*arguments), elman(*arguments, "--json")
+    assert (first.code, first.err) == (0, "")
+    assert first.out.count("\n") > 5
+    assert json.loads(second.out) == {"text": first.out, "seed": 4}
+    for wrong, said in (([*arguments, "--prompt", "the"], "goes without --prompt"), (arguments[:4], "needs --tokens")):
+        result = elman(*wrong)
+        assert result.code == 2
+        assert said in result.sentence
+    assert "--unk goes with --streams" in elman("generate", model, "--unk").sentence
+
+
 def test_generate_writes_sentences(elman: Elman, model: Path) -> None:
     assert elman("generate", model, "--sentences", "3", "--top-k", "4", "--seed", "1").out.count("\n") == 3
 

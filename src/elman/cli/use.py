@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +26,13 @@ from elman.cli.common import (
     print_json,
     print_json_line,
 )
+from elman.errors import UsageError
+
+if TYPE_CHECKING:
+    from elman.network.folder import Model
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Of what is said on stderr while much text is being drawn."""
 
 
 def predict(
@@ -94,12 +102,29 @@ def generate(
     top_k: Annotated[int | None, typer.Option(min=1, help="draw among the K likeliest")] = None,
     top_p: Annotated[float | None, typer.Option(help="draw among the likeliest that hold this probability")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="the same seed writes the same text")] = None,
+    streams: Annotated[
+        int | None, typer.Option(min=1, help="draw --tokens symbols in so many running texts side by side: much text")
+    ] = None,
+    unk: Annotated[
+        bool, typer.Option("--unk", help="with --streams: <unk> may be drawn, as a text to learn from needs")
+    ] = False,
     threads: Threads = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Write text, one symbol after the other."""
+    if streams is not None:
+        alone = {"--prompt": prompt, "--sentences": sentences, "--top-k": top_k, "--top-p": top_p}
+        wrong = [name for name, value in alone.items() if value]
+        if wrong or tokens is None:
+            what = f"goes without {' and '.join(wrong)}" if wrong else "needs --tokens, how many symbols to draw in all"
+            raise UsageError(f"--streams {what}", hint="elman generate MODEL --streams 100 --tokens 1000000")
+    elif unk:
+        raise UsageError("--unk goes with --streams only", hint="one text after a prompt never has <unk>")
     loaded = load(model, device, threads)
+    if streams is not None and tokens is not None:
+        _write_much(loaded, tokens, streams, temperature, unk, seed, as_json)
+        return
     import torch
 
     from elman.apply.predict import generate as run
@@ -129,6 +154,40 @@ def generate(
         last = piece or last
     if not last.endswith("\n"):
         print()
+
+
+def _write_much(
+    model: Model, tokens: int, streams: int, temperature: float, unk: bool, seed: int | None, as_json: bool
+) -> None:
+    """Write text that is drawn side by side, a sentence a line."""
+    import torch
+
+    from elman.apply.sampling import sample
+
+    chosen = secrets.randbits(31) if seed is None else seed
+    spoken = time.monotonic()
+
+    def tell(drawn: int) -> None:
+        nonlocal spoken
+        if time.monotonic() - spoken >= SECONDS_BETWEEN_LINES:
+            spoken = time.monotonic()
+            note(f"{min(drawn, tokens)} of {tokens} symbols drawn")
+
+    lines = sample(
+        model,
+        tokens,
+        streams,
+        generator=torch.Generator().manual_seed(chosen),
+        temperature=temperature,
+        unk=unk,
+        listener=tell,
+    )
+    texts = (model.tokenizer.decode(line) for line in lines)
+    if as_json:
+        print_json({"text": "".join(f"{line}\n" for line in texts), "seed": chosen})
+        return
+    for line in texts:
+        print(line)
 
 
 def score(
