@@ -64,6 +64,7 @@ class Classifier:
         """
         chosen, _ = classifier_settings(_given(recipe, settings))
         labels = [str(label) for label in y]
+        kind = kind_of(x)
         _check_lengths(x, labels)
         if len(set(labels)) < 2:
             raise UsageError("there are fewer than two labels: there is nothing to tell apart")
@@ -76,7 +77,6 @@ class Classifier:
             _check_lengths(held_out, valid_labels)
             _check_known(valid_labels, sorted(set(labels)))
         front: Front
-        kind = kind_of(train)
         if kind == "symbols":
             texts = [str(text) for text in train]
             tokenizer = TOKENIZERS[chosen.text.unit].train(texts, chosen.text)

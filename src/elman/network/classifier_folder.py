@@ -224,9 +224,10 @@ def _front(path: Path, config: Mapping[str, Any], shape: Shape, nets: Nets) -> F
     if shape.kind != SymbolFront.kind:
         kind = VectorFront if shape.kind == VectorFront.kind else PointFront
         return kind(nets.get_buffer("front_shift").numpy(), nets.get_buffer("front_scale").numpy())
-    if not isinstance(config["text"], Mapping):
+    text = config.get("text")
+    if not isinstance(text, Mapping):
         raise ModelError(f"{path / CONFIG} does not say how text is read", hint="the file is damaged")
-    tokenizer = load_tokenizer(path, config["text"])
+    tokenizer = load_tokenizer(path, text)
     if tokenizer.size != shape.inputs:
         raise ModelError(
             f"{path}: {TOKENIZER} has {tokenizer.size} symbols, {CONFIG} says {shape.inputs}",
