@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elman.cli.common import Device, Json, Threads, choose, layered, note, print_json, print_json_line, setting
-from elman.errors import UsageError
+from elman.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from elman.apply.classify import Comparison, Score
@@ -122,18 +122,21 @@ def train(
     from elman.apply.classify import compare_examples
     from elman.learn.classify import Plan, train_classifier
 
-    model, held_out = train_classifier(
-        text,
-        Path(out),
-        given,
-        valid=valid,
-        plan=Plan(pool=pool, ngrams=ngrams, features=features, share=valid_share),
-        header=header,
-        overwrite=overwrite,
-        command=shlex.join(["elman", *context.obj]),
-        tell=_silent if quiet else _tell,
-        note=note,
-    )
+    try:
+        model, held_out = train_classifier(
+            text,
+            Path(out),
+            given,
+            valid=valid,
+            plan=Plan(pool=pool, ngrams=ngrams, features=features, share=valid_share),
+            header=header,
+            overwrite=overwrite,
+            command=shlex.join(["elman", *context.obj]),
+            tell=_silent if quiet else _tell,
+            note=note,
+        )
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"stopped before the end: nothing was written to {out}") from error
     comparison = compare_examples(model, held_out)
     what = "validation, which chose the epoch of each net: evaluate on lines that were not used for a fair number"
     if as_json:
