@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.config import build
+from elman.config import build, read_recipe, recipe_names
 from elman.errors import OutputError, TextError, TrainingError, UsageError
 from elman.learn.classify import DEFAULTS, Plan, classifier_settings, train_classifier
 from elman.learn.fitting import Inputs, epoch_batches, judge, log_probs, scoring_batches
@@ -108,6 +110,27 @@ def test_settings_of_no_meaning_are_left_out_and_named() -> None:
     settings, left_out = classifier_settings({"output": "sampled", "bptt": 7, "hidden": 5, "precision": "auto"})
     assert left_out == ["learn.bptt", "network.output"]
     assert (settings.network.output, settings.network.hidden, settings.learn.precision) == ("full", 5, "fp32")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_can_be_begun_with_or_says_why_not(name: str) -> None:
+    recipe = read_recipe(name)
+    if recipe.get("learn.optimizer") == "nt-asgd" or "learn.average" in recipe:
+        with pytest.raises(UsageError, match="not averaged"):
+            classifier_settings(recipe)
+    else:
+        settings, _ = classifier_settings(recipe)
+        assert settings.network.hidden == recipe.get("network.hidden", DEFAULTS["network.hidden"])
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(order_matters(40, 1),), daemon=True)
+    writer.start()
+    model, _ = train_classifier(pipe, None, SMALL)
+    writer.join(timeout=10)
+    assert model.card["train"]["examples"] == 36 and "sha256" not in model.card["train"]
 
 
 def test_defaults_are_those_of_a_classifier_and_give_way() -> None:

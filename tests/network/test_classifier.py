@@ -94,6 +94,14 @@ def test_what_lies_behind_an_end_is_never_seen(pool: str) -> None:
         assert not gradient[length:, column].any() and gradient[:length, column].any()
 
 
+def test_padding_moves_no_row_of_its_own() -> None:
+    net = classifier("last")
+    net(pad(SEQUENCES[:2]), torch.Generator())[:, 0].sum().backward()
+    gradient = net.body.encoder.U.grad
+    assert gradient is not None and gradient.is_sparse
+    assert sorted(set(gradient.coalesce().indices()[0].tolist())) == [1, 3, 4]
+
+
 def test_the_mean_takes_no_part_of_what_is_no_number_behind_an_end() -> None:
     states = torch.tensor([[[1.0], [2.0]], [[torch.inf], [4.0]], [[torch.nan], [torch.nan]]])
     assert mean(states, torch.tensor([1, 2])).tolist() == [[1.0], [3.0]]

@@ -41,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "learn.batch": 32,
     "learn.epochs": 30,
     "learn.schedule": "cosine",
-    "learn.patience": 5,
+    "learn.patience": 10,
 }
 """What differs from a language model's defaults; a recipe, a file or a flag overrules it."""
 
@@ -169,7 +169,8 @@ def train_classifier(
 
 
 def _described(path: str | Path, data: Labelled) -> dict[str, Any]:
-    digest = {} if str(path) == "-" else {"sha256": TextSource(path).sha256()}
+    source = TextSource(path)
+    digest = {"sha256": source.sha256()} if source.is_file else {}  # a pipe was read already
     return {"file": data.name, **digest, "examples": len(data), "labels": dict(sorted(Counter(data.labels).items()))}
 
 

@@ -31,12 +31,16 @@ class Padded(NamedTuple):
 
 
 def pad(sequences: Sequence[NDArray[Any]]) -> Padded:
-    """Lay sequences, (T_b,) or (T_b, P), side by side; behind their ends are zeros."""
+    """Lay sequences, (T_b,) or (T_b, P), side by side; behind its end each goes on with its last symbol.
+
+    So no row of U is read, and none is moved, that no sequence of the batch has.
+    """
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     shape = (int(lengths.max()), len(sequences), *sequences[0].shape[1:])
-    values = np.zeros(shape, dtype=sequences[0].dtype)
+    values = np.empty(shape, dtype=sequences[0].dtype)
     for column, sequence in enumerate(sequences):
         values[: len(sequence), column] = sequence
+        values[len(sequence) :, column] = sequence[-1]
     return Padded(torch.from_numpy(values), lengths)
 
 
