@@ -37,6 +37,7 @@ STOREY = {
 # Thin public names, and what `elman/__init__` hands on from a room.
 SAME_ROOM = {"hf": "connect", "kenlm": "connect", "__main__": "cli"}
 HANDED_ON = {"load": "apply", "train": "apply", "LanguageModel": "apply", "ElmanError": "errors"}
+HANDED_ON |= {"Classifier": "apply", "load_classifier": "apply", "train_classifier": "apply"}
 TORCHLESS = ("text", "config", "errors", "files")
 
 MODULES = sorted(path for path in SRC.rglob("*.py") if path != SRC / "__init__.py")

@@ -10,9 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ElmanError", "LanguageModel", "__version__", "load", "train"]
+__all__ = [
+    "Classifier",
+    "ElmanError",
+    "LanguageModel",
+    "__version__",
+    "load",
+    "load_classifier",
+    "train",
+    "train_classifier",
+]
 
 if TYPE_CHECKING:
+    from elman.apply.classifier import Classifier, load_classifier, train_classifier
     from elman.apply.language_model import LanguageModel, load, train
     from elman.errors import ElmanError
 
@@ -27,4 +37,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes are a
         from elman.apply import language_model
 
         return getattr(language_model, name)
+    if name in ("Classifier", "load_classifier", "train_classifier"):
+        from elman.apply import classifier
+
+        return getattr(classifier, name)
     raise AttributeError(f"module 'elman' has no attribute {name!r}")

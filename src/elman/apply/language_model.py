@@ -180,7 +180,7 @@ def train(
     settings
         any setting by its name, with or without its section: `hidden=200`, `unit="char"`, `learn_alpha=0.1`, ...
     """
-    given = {_key(name): value for name, value in settings.items()}
+    given = {setting_key(name): value for name, value in settings.items()}
     chosen = build(read_recipe(recipe) if recipe else {}, given)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="elman-") as folder:
@@ -191,7 +191,7 @@ def train(
     return LanguageModel(model)
 
 
-def _key(name: str) -> str:
+def setting_key(name: str) -> str:
     """Return the full key of a setting that is named as a keyword: `hidden`, or with its section, `network_hidden`."""
     section, _, rest = name.partition("_")
     if section in SECTIONS and rest:

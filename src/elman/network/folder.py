@@ -19,16 +19,19 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from elman.config import LearnSettings, NetworkSettings, first_problem
 from elman.errors import ElmanError, ModelError, OutputError
 from elman.files import replacing, write_text
+from elman.network.direct import Direct
 from elman.network.model import RecurrentNetwork, check_tables
 from elman.text.symbols import Tokenizer
 from elman.text.tokenizers import load_tokenizer
 
 FORMAT_VERSION = 1
+LANGUAGE, CLASSIFY = "language", "classify"
+"""What a model is for, as config.json says under `task`; a language model says nothing."""
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "tokenizer.json", "card.json"
 REGIMES: tuple[str, ...] = get_args(LearnSettings.model_fields["regime"].annotation)
 
@@ -128,15 +131,7 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
     ModelError
         if a file is missing, damaged, does not fit the others, or comes from a newer format.
     """
-    path = Path(folder)
-    if str(folder) == "":
-        raise ModelError("the path of the model is empty", hint="give the folder that elman train wrote with --out")
-    if not path.exists():
-        raise ModelError(f"{path} does not exist", hint="give the folder that elman train wrote with --out")
-    if not path.is_dir():
-        raise ModelError(f"{path} is not a folder", hint="a model is a folder, with config.json in it")
-    config = read_json(path / CONFIG)
-    _check_version(path, config)
+    path, config = Path(folder), check_folder(folder, LANGUAGE)
     try:
         settings = NetworkSettings.model_validate(config["network"])
         size, regime, text = int(config["vocab_size"]), str(config["regime"]), dict(config["text"])
@@ -162,6 +157,26 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> Model:
     return Model(network.to(device).eval(), tokenizer, regime, card)
 
 
+def check_folder(folder: str | Path, task: str) -> dict[str, Any]:
+    """Return the config.json of a model folder, refusing what is no model, of a newer format or for another task."""
+    path = Path(folder)
+    if str(folder) == "":
+        raise ModelError("the path of the model is empty", hint="give the folder that elman train wrote with --out")
+    if not path.exists():
+        raise ModelError(f"{path} does not exist", hint="give the folder that elman train wrote with --out")
+    if not path.is_dir():
+        raise ModelError(f"{path} is not a folder", hint="a model is a folder, with config.json in it")
+    config = read_json(path / CONFIG)
+    _check_version(path, config)
+    found = config.get("task", LANGUAGE)
+    if found != task:
+        known = {LANGUAGE: "a language model", CLASSIFY: "a classifier"}
+        other = "elman classify evaluate and predict read it" if found == CLASSIFY else "elman evaluate reads it"
+        hint = other if found in known else "install a newer elman: pip install -U elman"
+        raise ModelError(f"{path} holds {known.get(found, f'a model for {found!r}')}, not {known[task]}", hint=hint)
+    return config
+
+
 def _check_version(path: Path, config: Mapping[str, Any]) -> None:
     if config.get("model_type") != "elman":
         raise ModelError(
@@ -178,21 +193,21 @@ def _check_version(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def load_weights(network: RecurrentNetwork, path: Path, *, prefix: str = "") -> None:
+def load_weights(network: nn.Module, path: Path, *, prefix: str = "") -> None:
     """Read a file into the network's weights, checking names, shapes and values.
 
     The tensors in the file are named as the weights are, with `prefix` before it. They are read one by one, so that no
     two sets of all weights are ever in memory.
     """
     expected = network.state_dict()
-    learnt = "output.direct." if network.output.direct is not None and not network.output.direct.dense else None
+    learnt = tuple(f"{name}." for name, part in network.named_modules() if isinstance(part, Direct) and not part.dense)
     with _opened(path) as stream:
         names = set(stream.keys())
         for name, weight in expected.items():
             if prefix + name not in names:
                 raise ModelError(f"{path} has no {name}", hint="the weights belong to another model")
             shape = tuple(stream.get_slice(prefix + name).get_shape())
-            if shape != tuple(weight.shape) and not (learnt and name.startswith(learnt)):
+            if shape != tuple(weight.shape) and not name.startswith(learnt):
                 raise ModelError(
                     f"{path}: {name} is {shape}, config.json says {tuple(weight.shape)}",
                     hint="the weights belong to another model",
@@ -204,5 +219,6 @@ def load_weights(network: RecurrentNetwork, path: Path, *, prefix: str = "") -> 
             raise ModelError(f"{path}: {name} holds values that are no numbers", hint="train it again")
         network.load_state_dict({name: tensor}, strict=False)
         del tensor
-    if network.output.direct is not None:
-        network.output.direct.check()
+    for part in network.modules():
+        if isinstance(part, Direct):
+            part.check()
