@@ -214,7 +214,10 @@ class BinaryRows:
                 if not word or word.translate(None, _CONTROL) != word or len(word) > _LONGEST_WORD:
                     self._astray(number)
             if word is None or values is None:
-                raise TextError(f"{self.where(number)}: the file ends here, cut short", hint=_AGAIN)
+                raise TextError(
+                    f"{self.where(number)}: the file ends here, cut short",
+                    hint=f"{_AGAIN}; or its header, {self.count} words of {self.size} numbers, is wrong",
+                )
             yield number, word, values
         if stream.rest().strip(b"\n"):
             self._astray(self.count + 1)
