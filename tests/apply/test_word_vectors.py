@@ -60,7 +60,7 @@ def test_a_row_of_zeros_is_like_nothing(vectors: WordVectors) -> None:
 
 
 def test_an_unknown_word_is_named_with_one_that_is_spelt_alike(vectors: WordVectors) -> None:
-    with pytest.raises(UsageError, match="has no vector for 'x3'.*did you mean w3"):
+    with pytest.raises(UsageError, match=r"has no vector for 'x3'.*did you mean w3"):
         find_word(vectors, "x3")
 
 
