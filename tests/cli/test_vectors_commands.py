@@ -169,3 +169,12 @@ def test_an_input_that_cannot_be_is_one_sentence(
     result = elman("train", texts.train, "--out", tmp_path / "m", "--input", spec, *TINY)
     assert result.code in (1, 2) and sentence in result.sentence
     assert not (tmp_path / "m").exists()
+
+
+def test_symbols_that_hold_a_space_are_left_out_and_named(elman: Elman, texts: Texts, tmp_path: Path) -> None:
+    tiny = [*TINY[:-2], "1", "--quiet"]
+    assert elman("train", texts.train, "--unit", "char", "--out", tmp_path / "m", *tiny).code == 0
+    result = elman("vectors", "from", tmp_path / "m", "--out", tmp_path / "u")
+    assert result.code == 0 and "' '" in result.err and "'\\n'" in result.err
+    found = read_vectors(tmp_path / "u").words
+    assert {"t", "h", "e"} <= set(found) and " " not in found
