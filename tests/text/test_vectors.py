@@ -104,6 +104,13 @@ def test_what_is_written_is_read_back_bit_for_bit(
     np.testing.assert_array_equal(found.matrix, matrix)
 
 
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("values", [b"_A[[_A[[", b"00000000", b"0 0 0 0 ", b"ABCD1 23"])
+def test_a_vector_whose_bytes_are_letters_is_binary(values: bytes, end: bytes, tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(b"1 2\n0 " + values + end)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "v").matrix, [np.frombuffer(values, dtype="<f4")])
+
+
 def test_the_same_vectors_give_the_same_packed_bytes(tmp_path: Path) -> None:
     write_vectors(tmp_path / "one.gz", WORDS, MATRIX)
     write_vectors(tmp_path / "two.gz", WORDS, MATRIX)

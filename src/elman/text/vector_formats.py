@@ -71,7 +71,7 @@ def rows_of(source: TextSource, head: bytes) -> Rows:
     line, _, rest = head.partition(b"\n")
     header = _header(source, line)
     if header is not None:
-        return BinaryRows(source, *header) if _is_binary(rest) else TextRows(source, header[1], header[0])
+        return BinaryRows(source, *header) if _is_binary(rest, header[1]) else TextRows(source, header[1], header[0])
     if head.translate(None, _CONTROL) != head:
         hint = "word2vec text and binary, GloVe, fastText (.vec, .bin) and gensim's KeyedVectors are read"
         raise TextError(f"{source.name} is binary, and no file of word vectors that elman knows", hint=hint)
@@ -98,10 +98,17 @@ def _header(source: TextSource, line: bytes) -> tuple[int, int] | None:
     return count, size
 
 
-def _is_binary(rest: bytes) -> bool:
-    """Whether float32 numbers follow the header, rather than digits: they hold bytes that no text has."""
+def _is_binary(rest: bytes, size: int) -> bool:
+    """Whether float32 numbers follow the header, rather than digits.
+
+    They hold bytes that no text has, but for a few vectors in which all happen to be letters or digits: those fill four
+    bytes a number, and do not read as so many numbers.
+    """
     row = rest.partition(b"\n")[0].partition(b" ")[2]
-    return not row.isascii() or rest[:4096].translate(None, _CONTROL) != rest[:4096]
+    if not row.isascii() or rest[:4096].translate(None, _CONTROL) != rest[:4096]:
+        return True
+    numbers = sum(map(is_number, row.split()))
+    return bool(row) and numbers != size and (len(row) == 4 * size or not numbers)
 
 
 def is_number(field: bytes) -> bool:
