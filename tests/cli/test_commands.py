@@ -77,6 +77,7 @@ def test_flags_of_train_are_settings() -> None:
         "recipe",
         "config",
         "pairs",
+        "input",
         "resume",
         "overwrite",
         "quiet",
