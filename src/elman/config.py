@@ -159,6 +159,13 @@ class LearnSettings(Section):
     reset: float = Field(
         0.0, ge=0.0, le=1.0, description="running text: chance of a stream to begin a window from s(0)"
     )
+    vectors: str | None = Field(
+        None, description="a file of word vectors with which rows of U begin; words that it lacks begin at random"
+    )
+    vectors_rms: float | None = Field(
+        None, gt=0.0, le=HUGE, description="root mean square that those rows get; unset, that of a random start"
+    )
+    freeze_vectors: bool = Field(False, description="leave U as it begins: no updates, and no beta")
     output_block: int | None = Field(
         None, ge=1, description="running text, plain sgd: time steps between two updates of V inside a window"
     )
@@ -220,6 +227,12 @@ class LearnSettings(Section):
     def _one_average(self) -> LearnSettings:
         if self.optimizer == "nt-asgd" and self.average is not None:
             raise ValueError("nt-asgd averages the weights itself: leave learn.average unset")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_vectors_are_given(self) -> LearnSettings:
+        if self.vectors is None and (self.freeze_vectors or self.vectors_rms is not None):
+            raise ValueError("freeze_vectors and vectors_rms are about word vectors: give learn.vectors")
         return self
 
     @model_validator(mode="after")

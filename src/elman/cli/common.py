@@ -45,9 +45,17 @@ def setting(key: str, *flags: str, metavar: str | None = None) -> Any:  # noqa: 
 
 
 def layered(
-    recipe: str | None, config: str | None, pairs: list[str] | None, flags: Mapping[str, Any]
+    recipe: str | None,
+    config: str | None,
+    pairs: list[str] | None,
+    flags: Mapping[str, Any],
+    *,
+    more: Mapping[str, Any] | None = None,
 ) -> tuple[Settings, dict[str, Any]]:
-    """Lay recipe, file, `--set` pairs and flags over the defaults; return all settings, and those that were given."""
+    """Lay recipe, file, `--set` pairs and flags over the defaults; return all settings, and those that were given.
+
+    A flag that is None was not given; `more` are settings by full keys, of which None is a value like any other.
+    """
     given: dict[str, Any] = {}
     if recipe:
         given |= read_recipe(recipe)
@@ -55,6 +63,7 @@ def layered(
         given |= read_toml(Path(config))
     given |= parse_pairs(pairs or [])
     given |= {full_key(key): value for key, value in flags.items() if value is not None}
+    given |= more or {}
     return build(given), given
 
 

@@ -35,6 +35,10 @@ class Lines(Listener):
         self.epochs = epochs
         self.last = time.monotonic()
 
+    def on_start(self, message: str) -> None:
+        """Print what training begins with."""
+        note(message)
+
     def on_update(self, progress: Standing, per_epoch: int, loss: float, symbols_per_second: float) -> None:
         """Print a line if the last one is some seconds old."""
         if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
@@ -69,6 +73,10 @@ class Bar(Listener):
             transient=True,
         )
         self.task: TaskID | None = None
+
+    def on_start(self, message: str) -> None:
+        """Print what training begins with, above the bar."""
+        self.bar.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def on_update(self, progress: Standing, per_epoch: int, loss: float, symbols_per_second: float) -> None:
         """Move the bar."""

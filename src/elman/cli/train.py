@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from elman.cli.common import Json, layered, note, number, print_json, setting
+from elman.cli.inputs import input_settings
 from elman.errors import Interrupted, UsageError
 
 
@@ -27,6 +28,12 @@ def train(
     config: Annotated[str | None, typer.Option(metavar="FILE.toml", help="settings over those of the recipe")] = None,
     pairs: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting, as `elman settings` lists them")
+    ] = None,
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="one-hot|vectors:FILE", help="how w(t) comes in: rows of U by chance or from FILE"
+        ),
     ] = None,
     unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe")] = None,
     vocab_size: Annotated[int | None, setting("vocab_size")] = None,
@@ -96,7 +103,7 @@ def train(
         "device": device,
         "checkpoint_every": checkpoint_every,
     }
-    settings, given = layered(recipe, config, pairs, flags)
+    settings, given = layered(recipe, config, pairs, flags, more=input_settings(input))
     if not out:
         raise UsageError("--out is empty", hint="give the folder to leave the model in")
 

@@ -50,6 +50,7 @@ class OnlineLearner:
     bptt, bptt_block : `bptt + bptt_block - 2` steps go back every `bptt_block` words; bptt <= 1 is plain
         backpropagation, one step after every word.
     cutoff : bound of each error that is carried through a matrix; None for no bound.
+    frozen : U stays as it is.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class OnlineLearner:
         bptt: int = 4,
         bptt_block: int = 10,
         cutoff: float | None = 15.0,
+        frozen: bool = False,
     ) -> None:
         self.U, self.W, self.V = (weight.detach() for weight in (U, W, V))
         self.dictionary_size, self.hidden_size = U.shape
         self.alpha, self.beta = alpha, beta
         self.cutoff = float("inf") if cutoff is None else cutoff
+        self.frozen = frozen
         self.block = bptt_block if bptt > 1 else 1
         self.past = max(bptt - 1, 1)  # rows kept from before the block; the last is the state before its first word
         rows, run = self.past + self.block, min(self.block, SHRINK_EVERY)
@@ -209,7 +212,8 @@ class OnlineLearner:
         for r in range(len(rows) - 1, 0, -1):
             torch.mv(self.W, rows[r].mul_(carried), out=carried)
             carried.clamp_(-self.cutoff, self.cutoff).add_(errors[r - 1])
-        self._move_inputs(back[1:])
+        if not self.frozen:
+            self._move_inputs(back[1:])
         self.W.addmm_(S[:-1].t(), back[1:], alpha=self.alpha, beta=self._shrink(self.counter))
         S[: self.past] = S[self.block :].clone()
         self._inputs[: self.past] = self._inputs[self.block :].clone()

@@ -34,6 +34,9 @@ class Progress:
 class Listener:
     """What wants to know how training goes: the progress bar of the command line, or nobody."""
 
+    def on_start(self, message: str) -> None:
+        """Hear, before the first update, what training begins with."""
+
     def on_update(self, progress: Progress, per_epoch: int, loss: float, symbols_per_second: float) -> None:
         """Hear of every update; `loss` is in nats a symbol over the epoch so far."""
 

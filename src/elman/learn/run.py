@@ -26,6 +26,7 @@ from elman.learn.progress import Listener, Progress
 from elman.learn.schedules import SCHEDULES
 from elman.learn.temperature import check_foldable, fold, tune_temperature
 from elman.learn.trainer import Trainer, spread
+from elman.learn.vectors import begin_with_vectors, choose_embedding, describe
 from elman.network.devices import bf16_is_fast, check_device, default_threads
 from elman.network.folder import (
     CARD,
@@ -57,6 +58,7 @@ LEFT_TO_CHOOSE = (
     ("learn.threads", None),
     ("learn.precision", "auto"),
     ("network.output", "auto"),
+    ("network.embedding", None),
 )
 """What `resolve` replaces by a choice of its own: no contradiction to what was chosen."""
 
@@ -97,6 +99,7 @@ def resolve(settings: Settings) -> Settings:
         "learn.alpha": learn.alpha or OPTIMIZERS[learn.optimizer].default_alpha,
         "learn.threads": learn.threads or default_threads(),
         "learn.precision": precision,
+        **choose_embedding(settings),
     }
     return build(to_flat(settings), chosen)
 
@@ -173,6 +176,11 @@ def train_model(
             hint="is it in the language of the training text?",
         )
     network = _new_network(tokenizer, settings, corpus)
+    start: dict[str, Any] = {}
+    if settings.learn.vectors is not None and not going_on:
+        start["vectors"] = begin_with_vectors(network, tokenizer, corpus, settings.learn)
+        if listener is not None:
+            listener.on_start(describe(start["vectors"]))
     trainer = Trainer(
         network,
         tokenizer,
@@ -181,6 +189,7 @@ def train_model(
         validation,
         folder,
         digests={"train": corpus.digest, "valid": validation.digest},
+        start=start,
         listener=listener,
         should_stop=should_stop,
     )
@@ -192,9 +201,10 @@ def train_model(
         make_folder(folder)
         save_config(folder, network, tokenizer, settings.learn.regime)
     progress = trainer.run()
+    network.requires_grad_(True)  # what was frozen in training need not be in use
     temperature = _tune(trainer, folder) if settings.learn.tune_temperature else None
     texts = {"train": _describe(source, corpus), "valid": _describe(held_out, validation)}
-    card = _card(settings, network, progress, texts, command, valid is None)
+    card = _card(settings, network, progress, texts, command, valid is None) | trainer.start
     if temperature is not None:
         card["result"]["temperature"] = temperature
     save_card(folder, card)

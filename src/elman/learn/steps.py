@@ -350,6 +350,7 @@ class OnlineSteps:
             bptt=settings.bptt,
             bptt_block=settings.bptt_block,
             cutoff=settings.clip,
+            frozen=settings.freeze_vectors,
         )
 
     @property

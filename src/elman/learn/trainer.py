@@ -67,6 +67,8 @@ class Trainer:
         where model.safetensors, log.jsonl and the checkpoint are written.
     digests
         what identifies the data, so that a run is resumed on the data that it began with.
+    start
+        what the weights began with, for the log; a checkpoint keeps it.
     """
 
     def __init__(
@@ -79,12 +81,13 @@ class Trainer:
         folder: Path,
         *,
         digests: dict[str, str],
+        start: dict[str, Any] | None = None,
         listener: Listener | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         learn = settings.learn
         self.network, self.tokenizer, self.settings, self.folder = network, tokenizer, settings, folder
-        self.train, self.valid, self.digests = train, valid, digests
+        self.train, self.valid, self.digests, self.start = train, valid, digests, start or {}
         self.listener, self.should_stop = listener or Listener(), should_stop
         self.progress = Progress()
         self.schedule = SCHEDULES[learn.schedule](
@@ -92,12 +95,14 @@ class Trainer:
         )
         self.average = average_of(network.named_parameters(), learn)
         self.log = Log(folder)
+        if learn.freeze_vectors:
+            network.encoder.U.requires_grad_(False)
         self.steps: Steps
         if learn.regime == "online":
             self.steps = OnlineSteps(network, train, tokenizer, learn)
         else:
             optimizer = OPTIMIZERS[learn.optimizer](
-                network.named_parameters(),
+                [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad],
                 beta=learn.beta,
                 rates=rates_of(network, learn),
                 moments=(learn.adam_beta1, learn.adam_beta2),
@@ -116,6 +121,8 @@ class Trainer:
         self._clock = time.perf_counter()
         if not self._resumed:
             self.log.cut(0)
+            if self.start:
+                self.log.add({"update": 0, **self.start})
             self.steps.begin(0)
             self._save_good()
         while not self.progress.finished:
@@ -369,6 +376,7 @@ class Trainer:
             "schedule": self.schedule.state(),
             "average": self.average.facts(),
             "digests": self.digests,
+            "start": self.start,
         }
         save_checkpoint(self.folder, groups, facts)
 
@@ -394,6 +402,7 @@ class Trainer:
     def _take(self, checkpoint: Checkpoint) -> None:
         load_weights(self.network, checkpoint.path, prefix="weights/")
         self.progress = Progress(**checkpoint.facts["progress"])
+        self.start = checkpoint.facts.get("start", {})
         for name, value in checkpoint.facts["schedule"].items():
             setattr(self.schedule, name, value)
         self.steps.begin(self.progress.epoch)

@@ -99,6 +99,18 @@ class TextSource:
             yield data.split(b"\n")
         self._check(blank)
 
+    def chunks(self) -> Iterator[bytes]:
+        """Give the bytes of the whole file, unpacked, a megabyte at a time, whatever they mean."""
+        with _clear_errors(self.name), self._origin.open() as raw:
+            magic = raw.read(2)
+            raw.seek(0)
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if magic == _GZIP_MAGIC else raw
+            while True:
+                chunk = stream.read(CHUNK)
+                if not chunk:
+                    return
+                yield chunk
+
     def sha256(self) -> str:
         """Return the SHA-256 of the whole file as it lies on disk, as `sha256sum` prints it."""
         digest = hashlib.sha256()
@@ -146,7 +158,7 @@ class TextSource:
     def _pieces(self) -> Iterator[tuple[int, bytes]]:
         number = 0
         cut_line: list[bytes] = []  # the beginning of a line that goes on in the next chunk
-        for chunk in self._chunks():
+        for chunk in self.chunks():
             end = chunk.rfind(b"\n")
             if end < 0:
                 cut_line.append(chunk)
@@ -159,17 +171,6 @@ class TextSource:
             yield number, last
         elif number == 0:
             raise TextError(f"{self.name} is empty", hint="give a text with at least one line")
-
-    def _chunks(self) -> Iterator[bytes]:
-        with _clear_errors(self.name), self._origin.open() as raw:
-            magic = raw.read(2)
-            raw.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if magic == _GZIP_MAGIC else raw
-            while True:
-                chunk = stream.read(CHUNK)
-                if not chunk:
-                    return
-                yield chunk
 
     def _check(self, blank: bool) -> None:
         if not blank:

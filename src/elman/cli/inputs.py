@@ -1,0 +1,43 @@
+"""`--input SPEC`: how the current symbol comes in, said in one word; SPEC stands for some settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from elman.errors import UsageError, nearest
+
+
+def one_hot(rest: str) -> dict[str, Any]:
+    """Return the settings of `one-hot`: rows of U that begin at random."""
+    if rest:
+        raise UsageError(f"--input one-hot takes nothing after it, and was given {rest!r}", hint="--input one-hot")
+    vectors = {"learn.vectors": None, "learn.vectors_rms": None, "learn.freeze_vectors": False}
+    return {"network.encoder": "one-hot", **vectors}
+
+
+def vectors(rest: str) -> dict[str, Any]:
+    """Return the settings of `vectors:FILE`: rows of U that begin as word vectors."""
+    if not rest:
+        raise UsageError("--input vectors names no file", hint="--input vectors:FILE")
+    return {"network.encoder": "one-hot", "learn.vectors": rest}
+
+
+INPUTS: dict[str, Callable[[str], dict[str, Any]]] = {"one-hot": one_hot, "vectors": vectors}
+"""What can stand before the colon of SPEC; each is given what stands after it."""
+
+
+def input_settings(spec: str | None) -> dict[str, Any]:
+    """Return the settings that SPEC stands for, by full keys; none where it is None.
+
+    >>> input_settings("vectors:glove.txt")
+    {'network.encoder': 'one-hot', 'learn.vectors': 'glove.txt'}
+    """
+    if spec is None:
+        return {}
+    name, _, rest = spec.partition(":")
+    if name not in INPUTS:
+        close = nearest(name, INPUTS)
+        known = f"known: {', '.join(INPUTS)}"
+        raise UsageError(f"--input {spec!r} cannot be", hint=f"did you mean {close}? {known}" if close else known)
+    return INPUTS[name](rest)
