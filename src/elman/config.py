@@ -6,18 +6,20 @@ written with its section (`learn.alpha`) or, as no two sections share a name, wi
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from elman.errors import UsageError, nearest
 
 HUGE = 1e10  # beyond any use, and small enough that a product of two is a float32
 MOST_THREADS = 1024
+Folder = Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
 
 
 class Section(BaseModel):
@@ -52,9 +54,10 @@ class NetworkSettings(Section):
     buckets: int = Field(
         2**18, ge=1, le=2**31, description="encoder n-gram: rows for an n at the most; where D^n is more, n-grams share"
     )
-    direct: int = Field(
-        0, ge=0, le=64, description="direct connections: n-grams up to this n add to the logits; 0: none"
-    )
+    bert: Folder | None = Field(None, description="encoder bert: the folder of a BERT, which stays as it is")
+    bert_size: int | None = Field(None, ge=1, description="encoder bert: numbers of its vectors; unset, what it says")
+    bert_window: int = Field(16, ge=1, le=512, description="encoder bert: how many symbols BERT reads, the last ones")
+    direct: int = Field(0, ge=0, le=64, description="n-grams up to this n add to the logits (direct connections)")
     cell: str = Field("elman", description="the recurrent cell (table CELLS)")
     output: str = Field(
         "full", description="the output layer (table OUTPUTS), or auto: full, or sampled for a large dictionary"
@@ -64,17 +67,13 @@ class NetworkSettings(Section):
     )
     hidden: int = Field(200, ge=1, le=1_000_000, description="hidden size H")
     layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one on top of the other")
-    last_hidden: int | None = Field(
-        None, ge=1, le=1_000_000, description="H of the last layer; unset, that of the others"
-    )
+    last_hidden: int | None = Field(None, ge=1, le=1_000_000, description="H of the last layer; unset, as the others")
     embedding: int | None = Field(
         None, ge=1, le=1_000_000, description="numbers that a symbol becomes; unset, what the first layer takes"
     )
     depth: int = Field(2, ge=2, le=100, description="cell deep-elman: layers from one state to the next")
     context: int = Field(40, ge=1, le=1_000_000, description="cell scrn: units that change slowly")
-    window: int = Field(
-        4, ge=1, le=1000, description="cell feedforward: how many symbols it sees, the last ones"
-    )
+    window: int = Field(4, ge=1, le=1000, description="cell feedforward: how many symbols it sees, the last ones")
     rounds: int = Field(5, ge=0, le=100, description="cell mogrifier: how often input and state gate each other")
     activation: str = Field("sigmoid", description="f, the activation of the hidden layer (table ACTIVATIONS)")
     bias: bool = Field(False, description="add a bias at the hidden and output layers")
@@ -98,9 +97,7 @@ class NetworkSettings(Section):
         "uniform", description="how weights start: one uniform draw, or the sum of three (Mikolov's toolkit)"
     )
     init_range: float = Field(0.1, gt=0.0, le=HUGE, description="draws are from [-init_range, init_range]")
-    first_state: float = Field(
-        0.0, ge=-HUGE, le=HUGE, description="what every hidden unit is before the first symbol, s(0)"
-    )
+    first_state: float = Field(0.0, ge=-HUGE, le=HUGE, description="every hidden unit before the first symbol, s(0)")
     recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
     between_scale: float = Field(
         1.0, ge=0.0, le=HUGE, description="what the start of the matrices before each layer, if not U, is multiplied by"
