@@ -119,8 +119,8 @@ class BertFolder:
 
 
 def is_bert(path: str | Path) -> bool:
-    """Return whether a path, where a file of vectors could be, names a folder."""
-    return str(path) not in ("", "-") and Path(path).is_dir()
+    """Return whether a path, where a file of vectors could be, names the folder of a model."""
+    return (Path(path) / CONFIG).is_file()
 
 
 def open_bert(path: str | Path) -> BertFolder:
