@@ -59,7 +59,7 @@ def choices(key: str, field: FieldInfo) -> str:
         return "list of whole numbers"
     kinds = get_args(field.annotation) or (field.annotation,)
     names = {bool: "`true`, `false`", int: "whole number", float: "number", str: "text"}
-    return next(names[kind] for kind in kinds if kind in names)
+    return next((names[kind] for kind in kinds if kind in names), "path")
 
 
 def shown(value: object) -> str:

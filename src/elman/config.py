@@ -6,18 +6,20 @@ written with its section (`learn.alpha`) or, as no two sections share a name, wi
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from elman.errors import UsageError, nearest
 
 HUGE = 1e10  # beyond any use, and small enough that a product of two is a float32
 MOST_THREADS = 1024
+Folder = Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
 
 
 class Section(BaseModel):
@@ -31,10 +33,7 @@ class TextSettings(Section):
 
     unit: Literal["word", "char", "byte", "bpe"] = Field("word", description="what one symbol is")
     vocab_size: int | None = Field(
-        None,
-        gt=0,
-        lt=2**31,
-        description="dictionary size D, special symbols included; the most frequent symbols are kept",
+        None, gt=0, lt=2**31, description="dictionary size D, special symbols included; the most frequent are kept"
     )
     min_count: int = Field(1, ge=1, description="symbols rarer than this in the training text become <unk>")
     lowercase: bool = Field(False, description="lower-case the text first (words and BPE)")
@@ -52,7 +51,10 @@ class NetworkSettings(Section):
     buckets: int = Field(
         2**18, ge=1, le=2**31, description="encoder n-gram: rows for an n at the most; where D^n is more, n-grams share"
     )
-    direct: int = Field(0, ge=0, le=64, description="direct connections: n-grams up to this n add to the logits")
+    bert: Folder | None = Field(None, description="encoder bert: the folder of a BERT, which stays as it is")
+    bert_size: int | None = Field(None, ge=1, description="encoder bert: numbers of its vectors; unset, what it says")
+    bert_window: int = Field(16, ge=1, le=512, description="encoder bert: how many symbols BERT reads, the last ones")
+    direct: int = Field(0, ge=0, le=64, description="n-grams up to this n add to the logits (direct connections)")
     cell: str = Field("elman", description="the recurrent cell (table CELLS)")
     output: str = Field(
         "full", description="the output layer (table OUTPUTS), or auto: full, or sampled for a large dictionary"
@@ -62,9 +64,7 @@ class NetworkSettings(Section):
     )
     hidden: int = Field(200, ge=1, le=1_000_000, description="hidden size H")
     layers: int = Field(1, ge=1, le=1000, description="recurrent layers, one on top of the other")
-    last_hidden: int | None = Field(
-        None, ge=1, le=1_000_000, description="H of the last layer; unset, that of the others"
-    )
+    last_hidden: int | None = Field(None, ge=1, le=1_000_000, description="H of the last layer; unset, as the others")
     embedding: int | None = Field(
         None, ge=1, le=1_000_000, description="numbers that a symbol becomes; unset, what the first layer takes"
     )
@@ -94,9 +94,7 @@ class NetworkSettings(Section):
         "uniform", description="how weights start: one uniform draw, or the sum of three (Mikolov's toolkit)"
     )
     init_range: float = Field(0.1, gt=0.0, le=HUGE, description="draws are from [-init_range, init_range]")
-    first_state: float = Field(
-        0.0, ge=-HUGE, le=HUGE, description="what every hidden unit is before the first symbol, s(0)"
-    )
+    first_state: float = Field(0.0, ge=-HUGE, le=HUGE, description="every hidden unit before the first symbol, s(0)")
     recurrent_init: Literal["uniform", "orthogonal"] = Field("uniform", description="how W starts")
     between_scale: float = Field(
         1.0, ge=0.0, le=HUGE, description="what the start of the matrices before each layer, if not U, is multiplied by"
@@ -141,10 +139,7 @@ class LearnSettings(Section):
     batch: int = Field(16, ge=1, description="streams or sentences side by side, B")
     bptt: int = Field(16, ge=1, description="steps of the unrolled window, T (online: extra steps beyond the block)")
     bptt_jitter: float = Field(
-        0.0,
-        ge=0.0,
-        le=HUGE,
-        description="running text: the standard deviation of random window lengths, one in twenty about half of bptt",
+        0.0, ge=0.0, le=HUGE, description="running text: deviation of random window lengths, 1 in 20 about half bptt"
     )
     noise: float = Field(
         0.0,

@@ -1,12 +1,15 @@
 """The network against its slow twins: the reference in NumPy, torch.nn.RNN, plain autograd."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.config import NetworkSettings
+from elman.config import NetworkSettings, TextSettings
 from elman.errors import UsageError
 from elman.learn.optimizers import SGD
 from elman.network import reference
@@ -16,6 +19,8 @@ from elman.network.encoders import ENCODERS
 from elman.network.model import RecurrentNetwork
 from elman.network.outputs import OUTPUTS
 from elman.network.recurrence import unroll, unroll_slowly
+from elman.text.symbols import Tokenizer
+from elman.text.words import WordTokenizer
 
 D, H, T, B = 11, 7, 5, 3
 SHAPES = [
@@ -179,15 +184,36 @@ def test_activation_derivative_is_that_of_autograd(name: str) -> None:
 
 # Contracts that hold for whatever is in the tables
 
+Build = Callable[..., RecurrentNetwork]
 ALL = [(cell, encoder, output) for cell in CELLS for encoder in ENCODERS for output in OUTPUTS]
 
 
-def build(cell: str, encoder: str, output: str, **shape) -> RecurrentNetwork:
-    return make(cell=cell, encoder=encoder, output=output, layers=2, **shape)
+@pytest.fixture(scope="module")
+def build(tiny_bert: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
+    """A function that makes a network of the tables' parts; an encoder that needs a folder gets one."""
+
+    def made(cell: str, encoder: str, output: str, **shape) -> RecurrentNetwork:
+        if encoder != "bert":
+            return make(cell=cell, encoder=encoder, output=output, layers=2, **shape)
+        shape |= {"bert": str(tiny_bert()), "bert_size": 8, "bert_window": 3}
+        network = make(cell=cell, encoder=encoder, output=output, layers=2, **shape)
+        tokenizer = dictionary(["the", "cat", "cats", "dog", "dogs", "sees", "seen", "a", "bird"])
+        network.encoder.learn(tokenizer)
+        return network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield made
+
+
+def dictionary(words: list[str]) -> Tokenizer:
+    tokenizer = WordTokenizer.train([" ".join(words)], TextSettings())
+    assert tokenizer.size == D
+    return tokenizer
 
 
 @pytest.mark.parametrize(("cell", "encoder", "output"), ALL)
-def test_two_chunks_equal_one(cell: str, encoder: str, output: str) -> None:
+def test_two_chunks_equal_one(build: Build, cell: str, encoder: str, output: str) -> None:
     network = build(cell, encoder, output)
     inputs, targets = symbols(5, length=8)
     state, whole = network.target_log_probs(network.initial_state(B), inputs, targets)
@@ -198,7 +224,7 @@ def test_two_chunks_equal_one(cell: str, encoder: str, output: str) -> None:
 
 
 @pytest.mark.parametrize(("cell", "encoder", "output"), ALL)
-def test_step_by_step_equals_unrolled(cell: str, encoder: str, output: str) -> None:
+def test_step_by_step_equals_unrolled(build: Build, cell: str, encoder: str, output: str) -> None:
     network = build(cell, encoder, output)
     inputs, targets = symbols(6)
     _, whole = network.target_log_probs(network.initial_state(B), inputs, targets)
@@ -209,7 +235,7 @@ def test_step_by_step_equals_unrolled(cell: str, encoder: str, output: str) -> N
 
 
 @pytest.mark.parametrize(("cell", "encoder", "output"), ALL)
-def test_rows_of_a_batch_do_not_mix(cell: str, encoder: str, output: str) -> None:
+def test_rows_of_a_batch_do_not_mix(build: Build, cell: str, encoder: str, output: str) -> None:
     network = build(cell, encoder, output)
     inputs, targets = symbols(7)
     _, together = network.target_log_probs(network.initial_state(B), inputs, targets)
@@ -221,7 +247,7 @@ def test_rows_of_a_batch_do_not_mix(cell: str, encoder: str, output: str) -> Non
 @pytest.mark.parametrize(("cell", "encoder", "output"), ALL)
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 30.0))
-def test_probabilities_sum_to_one(cell: str, encoder: str, output: str, seed: int, scale: float) -> None:
+def test_probabilities_sum_to_one(build: Build, cell: str, encoder: str, output: str, seed: int, scale: float) -> None:
     network = build(cell, encoder, output, seed=seed)
     with torch.no_grad():
         for weight in network.output.parameters():
@@ -233,7 +259,7 @@ def test_probabilities_sum_to_one(cell: str, encoder: str, output: str, seed: in
 
 
 @pytest.mark.parametrize(("cell", "encoder", "output"), ALL)
-def test_the_future_changes_no_bit_of_the_present(cell: str, encoder: str, output: str) -> None:
+def test_the_future_changes_no_bit_of_the_present(build: Build, cell: str, encoder: str, output: str) -> None:
     network = build(cell, encoder, output)
     inputs, _ = symbols(8)
     other = inputs.clone()

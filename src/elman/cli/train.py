@@ -32,7 +32,9 @@ def train(
     input: Annotated[
         str | None,
         typer.Option(
-            "--input", metavar="one-hot|vectors:FILE", help="how w(t) comes in: rows of U by chance or from FILE"
+            "--input",
+            metavar="one-hot|ngram:N,..|vectors:FILE|bert:DIR|bert-static:DIR",
+            help="how w(t) comes in: rows of U at random, or from FILE or a BERT; of the last N too; a BERT reads along",
         ),
     ] = None,
     unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe")] = None,

@@ -27,8 +27,9 @@ from elman.learn.schedules import SCHEDULES
 from elman.learn.steps import symbol_counts
 from elman.learn.temperature import check_foldable, fold, tune_temperature
 from elman.learn.trainer import Trainer, spread
-from elman.learn.vectors import begin_with_vectors, choose_embedding, describe
+from elman.learn.vectors import begin_with_vectors, choose_bert, choose_embedding, describe
 from elman.network.devices import bf16_is_fast, check_device, default_threads
+from elman.network.encoders import Bert
 from elman.network.folder import (
     CARD,
     CONFIG,
@@ -60,6 +61,7 @@ LEFT_TO_CHOOSE = (
     ("learn.precision", "auto"),
     ("network.output", "auto"),
     ("network.embedding", None),
+    ("network.bert_size", None),
 )
 """What `resolve` replaces by a choice of its own: no contradiction to what was chosen."""
 
@@ -101,6 +103,7 @@ def resolve(settings: Settings) -> Settings:
         "learn.threads": learn.threads or default_threads(),
         "learn.precision": precision,
         **choose_embedding(settings),
+        **choose_bert(settings),
     }
     return build(to_flat(settings), chosen)
 
@@ -275,6 +278,8 @@ def _new_network(tokenizer: Tokenizer, settings: Settings, corpus: Corpus) -> Re
         boundary = tokenizer.end_id if settings.learn.regime == "sentences" else None
         network.output.direct.learn(ids.astype(np.int64), boundary=boundary)
         network.output.prepare(symbol_counts(corpus.ids, tokenizer))  # classes say which weights there are
+    if isinstance(network.encoder, Bert):
+        network.encoder.learn(tokenizer)
     silent = None if tokenizer.unk_trained else tokenizer.unk_id
     network.initialize(torch.Generator().manual_seed(settings.learn.seed), silent=silent)
     return network.to(settings.learn.device)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from elman.config import LearnSettings, Settings
-from elman.errors import TextError, UsageError
+from elman.errors import MissingExtra, TextError, UsageError
 from elman.learn.steps import symbol_counts
 from elman.network.model import RecurrentNetwork
+from elman.text.bert import is_bert, open_bert
 from elman.text.corpus import Corpus
 from elman.text.reading import TextSource
 from elman.text.symbols import Tokenizer
-from elman.text.vectors import WordVectors, read_vectors, vector_size
+from elman.text.vectors import WordVectors, file_of, read_vectors, vector_size
 
 
 def choose_embedding(settings: Settings) -> dict[str, Any]:
@@ -39,8 +41,10 @@ def choose_embedding(settings: Settings) -> dict[str, Any]:
             "learn.freeze_vectors cannot be had with network.tied: V = U^T has to learn",
             hint="leave one of them out",
         )
-    if learn.vectors == "-" or not TextSource(learn.vectors).is_file:
+    if learn.vectors == "-" or not TextSource(file_of(learn.vectors)).is_file:
         raise UsageError(f"learn.vectors = {learn.vectors!r} is read more than once", hint="give a file, not a pipe")
+    if is_bert(learn.vectors):
+        check_unit(settings)
     size = vector_size(learn.vectors)
     row = _row_size(settings)
     if row == size:
@@ -56,6 +60,44 @@ def choose_embedding(settings: Settings) -> dict[str, Any]:
             hint=f"choose --hidden {size}, or --regime running",
         )
     return {"network.embedding": size}
+
+
+def check_unit(settings: Settings) -> None:
+    """Raise `UsageError` where a BERT is to read what are no words."""
+    if settings.text.unit != "word":
+        raise UsageError(
+            f"a BERT has vectors of words, and text.unit is {settings.text.unit!r}",
+            hint="choose --unit word, or another --input",
+        )
+
+
+def choose_bert(settings: Settings) -> dict[str, Any]:
+    """Return what a BERT that reads along decides of the network: how many numbers its vectors have.
+
+    Raises
+    ------
+    UsageError
+        for a unit other than words, or no folder.
+    ModelError
+        for a folder that holds no BERT.
+    MissingExtra
+        where transformers is not installed.
+    """
+    network = settings.network
+    if network.encoder != "bert":
+        return {}
+    if network.bert is None:
+        raise UsageError("network.encoder bert needs the folder of a BERT", hint="--input bert:DIR")
+    check_unit(settings)
+    folder = open_bert(network.bert)
+    if network.bert_size not in (None, folder.size):
+        raise UsageError(
+            f"network.bert_size is {network.bert_size}, and the vectors of {network.bert} have {folder.size} numbers",
+            hint="leave it unset",
+        )
+    if find_spec("transformers") is None:
+        raise MissingExtra(f"{network.bert} is a BERT; to use it, transformers", "bert")
+    return {"network.bert_size": folder.size}
 
 
 def _row_size(settings: Settings) -> int:
@@ -111,7 +153,7 @@ def _facts(
     counts[tokenizer.end_id] = 0  # a sentence end is no token of the text
     return {
         "file": vectors.name,
-        "sha256": TextSource(vectors.name).sha256(),
+        "sha256": TextSource(file_of(vectors.name)).sha256(),
         "format": vectors.kind,
         "size": vectors.size,
         "rows": vectors.rows,

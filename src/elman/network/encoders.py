@@ -14,9 +14,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from elman.config import NetworkSettings
+from elman.errors import ModelError, UsageError
+from elman.network.bert import FrozenBert, Window, bert_of
 from elman.network.devices import on_device
 from elman.network.history import contexts, keys, scattered
 from elman.network.parts import Rows
+from elman.text.bert import MOST_PIECES
+from elman.text.symbols import Tokenizer
 
 
 class OneHot(nn.Module):
@@ -127,4 +131,74 @@ class NGrams(OneHot):
         return super().forward(symbols, sparse=sparse) + of_grams.sum(-2)
 
 
-ENCODERS: dict[str, type[OneHot]] = {"one-hot": OneHot, "n-gram": NGrams}
+class Bert(OneHot):
+    """A BERT reads the last symbols up to w(t), and what it makes of w(t) goes through a matrix P, (E, H).
+
+        x(t) = U[w(t)] + B( w(t-k+1) .. w(t) ) P,    k = network.bert_window
+
+    B is the mean of BERT's last hidden layer over the pieces of w(t). BERT looks both ways, so it is shown no symbol
+    after w(t), and reads anew for each t. It is no part of the network: it does not learn and is not saved, only the
+    pieces of each word and a digest of its weights are. Pieces that are more than it can read are left out, the oldest
+    first.
+    """
+
+    pieces: Tensor  # (D, MOST_PIECES), int32: the ids of each symbol's pieces, -1 where there are no more
+    digest: Tensor  # (32,), uint8: of the BERT that P was learnt with
+
+    def __init__(self, dictionary_size: int, drive_size: int, settings: NetworkSettings) -> None:
+        super().__init__(dictionary_size, drive_size, settings)
+        if settings.bert is None or settings.bert_size is None:
+            hint = "give the folder of a BERT: elman train --input bert:DIR"
+            raise UsageError(
+                "network.encoder bert needs network.bert, and network.bert_size, which comes from it", hint=hint
+            )
+        self.path, self.memory = settings.bert, settings.bert_window - 1
+        self.P = nn.Parameter(torch.zeros(settings.bert_size, drive_size))
+        self.register_buffer("pieces", torch.full((dictionary_size, MOST_PIECES), -1, dtype=torch.int32))
+        self.register_buffer("digest", torch.zeros(32, dtype=torch.uint8))
+        self._bert: FrozenBert | None = None
+
+    def learn(self, tokenizer: Tokenizer) -> None:
+        """Take the pieces of the words of a dictionary, and the digest of BERT's weights, from its folder."""
+        folder = bert_of(self.path, self.P.device).folder
+        self.pieces.copy_(torch.from_numpy(folder.pieces_of(tokenizer)))
+        self.digest.copy_(torch.tensor(list(bytes.fromhex(folder.digest)), dtype=torch.uint8))
+
+    @property
+    def bert(self) -> FrozenBert:
+        """The BERT, from its folder; it has to be the one that the network learnt with."""
+        if self._bert is None or self._bert.device != self.P.device:
+            found = bert_of(self.path, self.P.device)
+            if bytes(self.digest.tolist()).hex() != found.folder.digest:
+                hint = "give network.bert, in the model's config.json, the folder of that one"
+                raise ModelError(f"{self.path} holds another BERT than the one this model learnt with", hint=hint)
+            self._bert = found
+        return self._bert
+
+    def windows(self, contexts: Tensor) -> list[Window]:
+        """Return what BERT is shown for contexts, (N, k) ids, oldest first."""
+        folder = self.bert.folder
+        nothing = self.pieces.new_full((1, MOST_PIECES), -1)  # the last row, which -1, no symbol, finds
+        pieces = torch.cat([self.pieces, nothing]).cpu().numpy()[contexts.cpu().numpy()]
+        shown = []
+        for ids, last in zip(pieces.reshape(len(pieces), -1), (pieces[:, -1] >= 0).sum(-1).tolist(), strict=True):
+            read = ids[ids >= 0][2 - folder.longest :].tolist()
+            shown.append(Window((folder.begin, *read, folder.end), last))
+        return shown
+
+    @torch.no_grad()
+    def vectors(self, contexts: Tensor) -> Tensor:
+        """Return B, (N, E), of the last symbols of contexts, (N, k)."""
+        distinct, places = torch.unique(contexts.cpu(), dim=0, return_inverse=True)
+        found = torch.from_numpy(self.bert(self.windows(distinct)))
+        return found[places].to(self.P)
+
+    def forward(self, symbols: Tensor, run: Tensor | None = None, *, sparse: bool = False) -> Tensor:
+        """Return U[w(t)] + B P, (T, B, H)."""
+        assert run is not None, "the network keeps the history that this encoder asks for"
+        read = contexts(run, self.memory + 1, len(symbols))
+        seen = self.vectors(read.flatten(0, 1)) @ self.P
+        return super().forward(symbols, sparse=sparse) + seen.view(*symbols.shape, -1)
+
+
+ENCODERS: dict[str, type[OneHot]] = {"one-hot": OneHot, "n-gram": NGrams, "bert": Bert}

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from elman.errors import TextError
+from elman.text.bert import WEIGHTS, is_bert, open_bert
 from elman.text.reading import TextSource
 from elman.text.vector_formats import Rows, Vector, head_of, rows_of, shown
 from elman.text.vector_libraries import LIBRARIES
@@ -66,7 +67,7 @@ def read_vectors(path: str | Path, *, wanted: Iterable[str] | None = None, first
     Parameters
     ----------
     path
-        the file, or `-` for standard input.
+        the file, or `-` for standard input; or the folder of a BERT, whose vectors are those of `BertFolder`.
     wanted
         the words to keep; of the others only the number of their values is checked. None keeps all.
     first
@@ -74,10 +75,14 @@ def read_vectors(path: str | Path, *, wanted: Iterable[str] | None = None, first
 
     Raises
     ------
+    ModelError
+        for a folder that holds no BERT.
     TextError
         for a file that is missing, empty, cut short, not UTF-8, of an unknown format; a row of another length; a number
         that is infinite or none; a header that lies.
     """
+    if is_bert(path):
+        return _of_bert(path, wanted, first)
     source = TextSource(path)
     head = head_of(source)
     for begins, library in LIBRARIES.items():
@@ -87,7 +92,9 @@ def read_vectors(path: str | Path, *, wanted: Iterable[str] | None = None, first
 
 
 def vector_size(path: str | Path) -> int:
-    """Return E from the beginning of a file of word vectors."""
+    """Return E from the beginning of a file of word vectors, or from the folder of a BERT."""
+    if is_bert(path):
+        return open_bert(path).row_size
     source = TextSource(path)
     head = head_of(source)
     if any(head.startswith(begins) for begins in LIBRARIES):
@@ -95,6 +102,16 @@ def vector_size(path: str | Path) -> int:
     rows = rows_of(source, head)
     next(rows.rows(), None)  # refuses a header that its first row contradicts
     return rows.size
+
+
+def file_of(path: str | Path) -> str:
+    """Return the file that holds the numbers: a file of vectors itself, or the weights of a BERT."""
+    return str(Path(path) / WEIGHTS) if is_bert(path) else str(path)
+
+
+def _of_bert(path: str | Path, wanted: Iterable[str] | None, first: int | None) -> WordVectors:
+    words, matrix = open_bert(path).word_vectors(wanted)
+    return _checked(WordVectors(words[:first], matrix[:first], str(path), "BERT", len(words[:first])))
 
 
 def _read_rows(rows: Rows, name: str, wanted: Iterable[str] | None, first: int | None) -> WordVectors:
