@@ -34,7 +34,7 @@ def train(
         typer.Option(
             "--input",
             metavar="one-hot|ngram:N,..|vectors:FILE|bert:DIR|bert-static:DIR",
-            help="how w(t) comes in: rows of U at random, or from FILE or a BERT; of the last N too; a BERT reads along",
+            help="how w(t) comes in: rows of U, of the last N too, or begun from FILE or a BERT; or a BERT reads along",
         ),
     ] = None,
     unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe")] = None,
