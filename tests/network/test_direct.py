@@ -26,17 +26,21 @@ def words(seed: int, count: int, size: int = D) -> np.ndarray:
     return np.minimum(rng.geometric(0.05, count) - 1, size - 1).astype(np.int64)
 
 
-def make(output: str = "full", *, size: int = D, dtype: torch.dtype = torch.float64, order: int = ORDER, **shape):
-    """A network whose direct connections know a text of 3,000 words, every weight away from zero."""
-    settings = NetworkSettings(hidden=H, output=output, direct=order, **shape)
-    network = RecurrentNetwork(size, settings)
-    network.output.direct.learn(words(1, 3000, size))
-    network = network.to(dtype)
+def away_from_zero(network: RecurrentNetwork) -> RecurrentNetwork:
+    """The network, with every weight drawn anew."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for weight in network.parameters():
             weight.uniform_(-0.5, 0.5, generator=generator)
     return network
+
+
+def make(output: str = "full", *, size: int = D, dtype: torch.dtype = torch.float64, order: int = ORDER, **shape):
+    """A network whose direct connections know a text of 3,000 words, every weight away from zero."""
+    settings = NetworkSettings(hidden=H, output=output, direct=order, **shape)
+    network = RecurrentNetwork(size, settings)
+    network.output.direct.learn(words(1, 3000, size))
+    return away_from_zero(network.to(dtype))
 
 
 def window(seed: int = 3, size: int = D) -> tuple[torch.Tensor, torch.Tensor]:
@@ -234,12 +238,7 @@ def with_classes(dtype: torch.dtype = torch.float64, hidden: int = H) -> Recurre
     ids = words(1, 3000)
     network.output.direct.learn(ids)
     network.output.prepare(torch.from_numpy(np.bincount(ids, minlength=D)))
-    network = network.to(dtype)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.uniform_(-0.5, 0.5, generator=generator)
-    return network
+    return away_from_zero(network.to(dtype))
 
 
 def test_by_classes_each_context_has_a_weight_for_every_class_that_came_after_it() -> None:

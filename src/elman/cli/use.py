@@ -31,9 +31,6 @@ from elman.errors import UsageError
 if TYPE_CHECKING:
     from elman.network.folder import Model
 
-SECONDS_BETWEEN_LINES = 10.0
-"""Of what is said on stderr while much text is being drawn."""
-
 
 def predict(
     model: ModelFolder,
@@ -163,6 +160,7 @@ def _write_much(
     import torch
 
     from elman.apply.sampling import sample
+    from elman.cli.progress import SECONDS_BETWEEN_LINES
 
     chosen = secrets.randbits(31) if seed is None else seed
     spoken = time.monotonic()
