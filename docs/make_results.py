@@ -44,8 +44,9 @@ def card(facts: dict) -> str:
         if key.startswith("test"):
             what = key.removeprefix("test").strip("-").replace("-", " ") or "alone"
             lines.append(f"| test {unit}, {what} | **{mean([figure(run[key], measure) for run in runs])}** |")
-    times = ", ".join(f"{run['train_seconds']:.1f}" for run in runs)
-    lines.append(f"| wall time of training | {times} s |")
+    for name, key in (("wall time of training", "train_seconds"), ("processor time of training", "processor_seconds")):
+        if key in runs[0]:
+            lines.append(f"| {name} | {', '.join(f'{run[key]:.1f}' for run in runs)} s |")
     if "parameters" in runs[0]:
         lines.append(f"| parameters, epochs | {runs[0]['parameters']:,}, {runs[0]['epochs']} |")
     lines.append(f"| seeds, commit, date | {seeds}; {facts['commit']}; {facts['date']} |")
