@@ -459,6 +459,7 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 #include "_recurrence.h"
 #include "_gates.h"
 #include "_features.h"
+#include "_bases.h"
 
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
@@ -476,6 +477,10 @@ static PyMethodDef methods[] = {
     {"lstm_back", lstm_back, METH_VARARGS, "One step back through an LSTM, with a copy of the errors in bf16."},
     {"features_add", features_add, METH_VARARGS, "What n-grams add to the logits."},
     {"features_back", features_back, METH_VARARGS, "The errors of the logits, added up for each n-gram."},
+    {"bases_follow", bases_follow, METH_VARARGS, "Predict bases of DNA, and learn from each."},
+    {"bases_predict", bases_predict, METH_VARARGS, "Predict one base."},
+    {"bases_take", bases_take, METH_VARARGS, "Learn from the base that was predicted, and read it."},
+    {"bases_count", bases_count, METH_VARARGS, "Count bases in their contexts."},
     {NULL, NULL, 0, NULL},
 };
 
