@@ -60,6 +60,10 @@ class Reference(Protocol):
     """The sequences that variants are given against, such as a `Genome`."""
 
     @property
+    def source(self) -> str:
+        """The file, for messages."""
+
+    @property
     def names(self) -> Sequence[str]:
         """The names of the sequences."""
 
@@ -248,7 +252,7 @@ class _Alleles:
             close = _nearest_name(record.chrom, self._reference.names)
             raise self._error(
                 record,
-                f"the reference has no sequence {record.chrom!r}",
+                f"{self._reference.source} has no sequence {record.chrom!r}",
                 f"did you mean {close}? {_OTHER_FASTA}" if close else _OTHER_FASTA,
             )
         length = self._reference.length(record.chrom)
@@ -263,11 +267,11 @@ class _Alleles:
             )
         if not _LETTERS.fullmatch(record.reference):
             raise self._error(record, f"REF {_short(record.reference)!r} at {record.place} is no bases", "write bases")
-        here = self._reference.fetch(record.chrom, start, end)
+        here, source = self._reference.fetch(record.chrom, start, end), self._reference.source
         if not (MASKS[here] & MASKS[encode(record.reference)]).all():
             raise self._error(
                 record,
-                f"REF at {record.place} is {_short(record.reference)}, and the reference has {_short(decode(here))}",
+                f"REF at {record.place} is {_short(record.reference)}, and {source} has {_short(decode(here))}",
                 _OTHER_FASTA,
             )
 

@@ -40,13 +40,13 @@ def variants(
     check_inputs(reference, vcf)
     from elman.apply.dna import load_scorer
     from elman.apply.variants import annotate
-    from elman.text.dna_genome import Genome
+    from elman.text.genome import open_genome
     from elman.text.vcf import read_vcf
     from elman.text.writing import writing
 
     start = time.perf_counter()
     opened = read_vcf(vcf)
-    genome = Genome(reference)
+    genome = open_genome(reference)
     scorer = load_scorer(Path(model), threads=threads)
     with writing(out) as sink:
         summary = annotate(opened, genome, scorer, sink, flank=flank, strands=strands)
@@ -55,9 +55,8 @@ def variants(
         facts = {"file": out, "unit": "bits", "flank": flank, "strands": strands, "seconds": seconds}
         print_json(facts | summary.as_dict())
         return
-    note(
-        f"{opened.name}: {summary.records} records, {summary.scored} of {summary.alternatives} ALTs scored; {seconds} s"
-    )
+    counts = f"{summary.records} records, {summary.scored} of {summary.alternatives} ALTs scored"
+    note(f"{opened.name}: {counts}; {seconds} s")
     if summary.symbolic:
         note(f"{summary.symbolic} ALTs are no bases (*, ., <NAME>, breakends) and have . instead of a ratio")
     if summary.ambiguous:

@@ -122,7 +122,7 @@ def _units(piece: Piece) -> NDArray[np.int64]:
         place = piece.start + int(np.argmax(infinite))
         raise ElmanError(f"the value of base {place + 1} of {piece.chrom} is infinite, which no track can hold")
     unknown = np.isnan(values)
-    units = np.rint(np.where(unknown, 0.0, values) * _SCALE).astype(np.int64)
+    units: NDArray[np.int64] = np.rint(np.where(unknown, 0.0, values) * _SCALE).astype(np.int64)
     units[unknown] = _NONE
     return units
 
