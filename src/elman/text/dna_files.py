@@ -196,9 +196,12 @@ def _fasta(chunks: Iterator[bytes], name: str) -> Iterator[Part]:
                 yield title, _translated(sequence, name, line + 1, 0)
             else:
                 yield None, _translated(section, name, line, column)
-            line, column = line + section.count(b"\n") + 1, 0
-            if final:
-                line, column = line - 1, len(data) - data.rfind(b"\n") - 1 + (0 if b"\n" in data else column)
+            line += section.count(b"\n") + (not final)
+            if not final:
+                column = 0
+            else:
+                last_line = data.rfind(b"\n") + 1
+                column = len(data) - last_line + (0 if last_line else column)
         if len(held) > _LONGEST_TITLE:
             raise TextError(
                 f"{name}, line {line}: the title of a record is longer than a megabyte", hint="is it FASTA?"
