@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from elman.cli import dna_baseline
+from elman.cli import dna_baseline, dna_variants
 
 app = typer.Typer(
     name="dna",
@@ -13,7 +13,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (dna_baseline.baseline,):
+for command in (dna_baseline.baseline, dna_variants.variants):
     app.command()(command)
 
 
