@@ -18,6 +18,7 @@ from elman.text import dna_layout
 from elman.text.dna_container import MAGIC, checked, open_container, writing_container
 from elman.text.dna_layout import Layout, unpack
 from elman.text.dna_packing import pack
+from elman.text.range_coder import Decoder, Encoder, ideal_bits, quantize
 from elman.text.writing import writing
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "dna"
@@ -124,6 +125,47 @@ def write(path: Path, data: bytes, coded: bytes) -> None:
     with writing(path) as sink, writing_container(sink, layout, {"model": "m", "blocks": [1, 2]}) as put:
         for piece in pieces(coded, 5):
             put(piece)
+
+
+class Adaptive:
+    """Counts of bases after the three before, which coder and decoder both learn as they go."""
+
+    def __init__(self) -> None:
+        self.counts = np.ones((64, 4))
+        self.context = 0
+
+    def frequencies(self) -> np.ndarray:
+        row = self.counts[self.context]
+        return quantize(row[None] / row.sum())
+
+    def learn(self, code: int) -> None:
+        self.counts[self.context, code] += 1
+        self.context = (self.context * 4 + code) % 64
+
+
+def test_a_genome_comes_back_through_model_coder_and_container(tmp_path):
+    rng = np.random.default_rng(0)
+    letters = rng.choice(list(b"AAAACGTacgtN"), 4000).astype(np.uint8).tobytes()
+    data = b">a phage\r\n" + b"\r\n".join(pieces(letters, 70))
+    layout, codes = pack([data], name="x.fa")
+    model, bits = Adaptive(), 0.0
+    with writing(tmp_path / "x") as sink, writing_container(sink, layout, {"model": "counts"}) as put:
+        encoder = Encoder(put)
+        for code in codes.tolist():
+            row = model.frequencies()
+            bits += ideal_bits(np.array([code], dtype=np.uint8), row)
+            encoder.encode_all(np.array([code], dtype=np.uint8), row)
+            model.learn(code)
+        encoder.finish()
+
+    found = open_container(tmp_path / "x")
+    assert bits / 8 <= found.coded_bytes <= bits / 8 * 1.001 + 8
+    model, back, decoder = Adaptive(), [], Decoder(found.read)
+    for _ in range(found.layout.bases):
+        back.append(int(decoder.decode_all(model.frequencies())[0]))
+        model.learn(back[-1])
+    decoder.finish()
+    assert b"".join(checked(unpack(found.layout, np.array(back, dtype=np.uint8)), found.layout)) == data
 
 
 def test_a_container_holds_layout_facts_and_coded_bases(tmp_path):

@@ -119,24 +119,48 @@ def test_symbols_of_other_alphabets_come_back(items):
     decoder.finish()
 
 
-def test_a_carry_runs_through_full_words():
-    """Symbols that keep low just under a border of words, and then one that pushes it over."""
-    found = 0
-    for last in range(2):
-        for length in range(1, 40):
-            # of the narrow interval at the very top, always the upper end: low comes near all ones
-            steps = [(WHOLE - 1, 1, 16)] * length + [((1 << 16) - 1 if last else 0, 1, 16)] * 3
-            out = io.BytesIO()
-            encoder = Encoder(out.write)
+def around(border: int, count: int, above: bool) -> list[tuple[int, int, int]]:
+    """Symbols that keep a border of words within the interval, and a last one that is all below it or all above."""
+    low, size, steps = 0, (1 << 64) - 1, []
+    for step in range(count):
+        r = size >> 16
+        start = (border - low) // r - 1  # the border is in the second of the two parts of 2^16
+        if step == count - 1:
+            start += 2 if above else -2
+        steps.append((start, 2, 16))
+        low, size = low + start * r, 2 * r
+        if size < 1 << 32:
+            low, size, border = low << 32, size << 32, border << 32
+    return steps
+
+
+@pytest.mark.parametrize("count", [5, 9, 40, 400])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_carry_runs_through_full_words(count, split):
+    border = 12345 << 40
+    written = []
+    for above in (False, True):
+        steps = around(border, count, above)
+        out = io.BytesIO()
+        encoder = Encoder(out.write)
+        if split:
             for step in steps:
                 encoder.encode(*step)
-            encoder.finish()
-            found += b"\xff\xff\xff\xff" in out.getvalue()
-            decoder = Decoder(io.BytesIO(out.getvalue()).read)
-            for start, width, bits in steps:
-                assert start <= decoder.decode_target(bits) < start + width
-                decoder.consume(start, width)
-    assert found > 40  # there were full words for a carry to run through
+        else:
+            rows = [[start, 2, WHOLE - start - 3, 1] for start, _, _ in steps]
+            encoder.encode_all(np.ones(count, dtype=np.uint8), np.array(rows, dtype=np.uint32))
+        encoder.finish()
+        written.append(out.getvalue())
+        decoder = Decoder(io.BytesIO(out.getvalue()).read)
+        for start, width, bits in steps:
+            assert start <= decoder.decode_target(bits) < start + width
+            decoder.consume(start, width)
+        decoder.finish()
+    below, over = written
+    first = border >> 32
+    full = count * 15 // 32 - 2  # words that the border runs through: a symbol takes 15 bits
+    assert below[:4] == (first - 1).to_bytes(4, "big") and below[4:][: 4 * full] == b"\xff" * 4 * full
+    assert over[:4] == first.to_bytes(4, "big") and over[4:][: 4 * full] == bytes(4 * full)
 
 
 @pytest.mark.parametrize("sharpness", [0.02, 0.3, 1.0, 30.0])
