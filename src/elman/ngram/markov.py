@@ -27,7 +27,7 @@ Counts = NDArray[Any]  # uint32 or int64
 Keys = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
-ALPHAS = 2.0 ** np.arange(-12, 5, 0.5)
+ALPHAS = 2.0 ** np.arange(-12, 12, 0.5)
 """What `best_alpha` chooses from."""
 
 _BLOCK = 1 << 20  # bases whose keys are in memory at once

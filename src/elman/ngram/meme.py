@@ -2,7 +2,7 @@
 
 The format, as its documentation gives it: `#` begins a comment; all words of one length after another, each with its
 probability, short words first. The probabilities of a length sum to one, none is zero, and those of all words with the
-same ending sum to that of the ending.
+same ending sum to about that of the ending (but for the ends of sequences, where longer words are fewer).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from elman.files import write_text
 from elman.ngram.markov import Counts
-from elman.text.dna import BASES, LETTERS
+from elman.text.dna import LETTERS
 
 HIGHEST = 6
 """The highest order that is written where none is asked for: 16,384 words of 7 bases, and all shorter ones."""
@@ -46,14 +46,10 @@ def background(tables: Sequence[Counts], *, order: int) -> str:
 def word_probs(tables: Sequence[Counts], order: int) -> list[NDArray[np.float64]]:
     """Return the probabilities of the words of 1 to `order` + 1 bases, each length summing to one.
 
-    Shorter words have the sums of the longest over their first bases, so that all agree; one word, spread evenly over
-    all, is added to the counts, so that none is zero.
+    To the counts of each length one word is added, spread evenly over all, so that none is zero.
     """
-    longest = tables[order] + 1 / BASES ** (order + 1)
-    probs = [longest / longest.sum()]
-    for _ in range(order):
-        probs.append(probs[-1].reshape(BASES, -1).sum(axis=0))
-    return probs[::-1]
+    padded = [table + 1 / len(table) for table in tables[: order + 1]]
+    return [counts / counts.sum() for counts in padded]
 
 
 def word(key: int, length: int) -> str:

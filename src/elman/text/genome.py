@@ -12,10 +12,9 @@ import json
 import mmap
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +30,7 @@ VERSION = 1
 _HEADER = 4096
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One sequence: its name, its bases, how many of them are ambiguous, and its line in the file (0: of no file)."""
 
     name: str
@@ -229,7 +227,7 @@ def _write(path: Path, source: TextSource, digest: str) -> None:
             length, total, ambiguous = length + len(codes), total + len(codes), ambiguous + count_ambiguous(codes)
         assert title is not None  # a file without a base is an error
         records.append(Record(title.name, length, ambiguous, title.line))
-        index = json.dumps([astuple(record) for record in records]).encode()
+        index = json.dumps(records).encode()
         stream.write(index)
         header = {"digest": digest, "bases": total, "index": len(index), "checksum": zlib.crc32(index, checksum)}
         stream.seek(0)
