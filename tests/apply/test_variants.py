@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from elman.apply import variants
 from elman.apply.variants import Summary, Window, annotate, log_ratios
 from elman.errors import TextError, UsageError
+from elman.ngram.markov import fit
 from elman.text.dna import Codes, decode, encode, reverse_complement
 from elman.text.genome import Genome
 from elman.text.vcf import read_vcf
@@ -131,6 +132,20 @@ def test_where_both_strands_are_alike_the_reverse_complement_is_no_news(ref, alt
     pair = tuple(Window(c, len(before), len(before) + len(a)) for c, a in zip(codes, (ref, alt), strict=True))
     forward, reverse, _ = log_ratios(scorer, [pair])[0]
     assert forward == pytest.approx(reverse, abs=1e-12)
+
+
+def test_a_context_model_of_both_strands_finds_the_same_on_both():
+    """Its probability of a sequence is a ratio of counts of words, the same on the other strand but for both ends."""
+    codes = np.random.default_rng(0).integers(0, 4, 5000).astype(np.uint8)
+    pairs = []
+    for place, alt in [(100, "A"), (200, "C"), (300, "GTT"), (400, "T")]:
+        before, after = codes[place - 9 : place], codes[place + 2 : place + 11]
+        windows = [np.concatenate([before, allele, after]) for allele in (codes[place : place + 2], encode(alt))]
+        pairs.append(tuple(Window(w, 9, len(w) - 9) for w in windows))
+    both = log_ratios(fit(codes, 2, alpha=1e-9), pairs)
+    assert all(forward == pytest.approx(reverse, abs=0.005) and abs(forward) > 1 for forward, reverse, _ in both)
+    one = log_ratios(fit(codes, 2, alpha=1e-9, reverse_complement=False), pairs)
+    assert all(abs(forward - reverse) > 0.05 for forward, reverse, _ in one)
 
 
 @given(before=SEQUENCE, allele=ALLELE, after=SEQUENCE, seed=st.integers(0, 3))

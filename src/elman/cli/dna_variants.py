@@ -30,10 +30,11 @@ def variants(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Write log-likelihood ratios of ALT to REF, in bits, into the INFO of a VCF: ELMAN_FWD, ELMAN_RC, ELMAN_LLR.
+    """Write into a VCF the log-likelihood ratio of ALT to REF, in bits.
 
-    Positive: the model finds the sequence with ALT likelier. It is no diagnosis; ratios of indels also say that shorter
-    sequences are likelier. All other bytes of the VCF stay as they are.
+    INFO gets ELMAN_FWD, ELMAN_RC (the reverse complement) and ELMAN_LLR (their mean). Above 0: the model finds the
+    sequence with ALT likelier. All other bytes of the VCF stay as they are. A ratio is no diagnosis, and that of an
+    insertion or a deletion also says that a shorter sequence is likelier.
     """
     choose("strands", strands, ("forward", "both"))
     check_out(out, as_json)
