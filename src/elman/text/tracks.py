@@ -62,7 +62,8 @@ def write_track(
     lengths
         of all sequences, in the order of the genome; a bigWig holds them.
     name, description
-        of the line `track`, which a bedGraph begins with unless the name is None; they are not in a bigWig.
+        of the line `track`, which a bedGraph begins with unless the name is None; they are not in a bigWig. Without the
+        line `tabix -p bed` indexes the file, with it `tabix -p bed -S 1`.
 
     Raises
     ------
