@@ -148,12 +148,18 @@ def test_standard_input_is_read(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_is_read(tmp_path):
+@pytest.mark.parametrize("cut", [0, len(END_OF_BGZIP)])
+def test_a_pipe_is_read_and_checked(cut, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(b">a\nAC\n",))
+    data = bgzip(b">a\nAC\n")
+    writer = threading.Thread(target=pipe.write_bytes, args=(data[: len(data) - cut],))
     writer.start()
-    assert records_of(pipe) == [("a", "AC")]
+    if cut:
+        with pytest.raises(TextError, match="bgzip file that is cut short"):
+            records_of(pipe)
+    else:
+        assert records_of(pipe) == [("a", "AC")]
     writer.join()
 
 
@@ -200,11 +206,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
-@pytest.mark.parametrize("kind", WRONG)
+BY_FIRST_BYTES = ("bzip2", "2bit", "VCF", "GenBank", "UTF-16", "no record", "binary")  # of which a chunk has enough
+
+
+@pytest.mark.parametrize(
+    ("kind", "chunk"), [(kind, n) for kind in WRONG for n in (1, 3, 1 << 20) if n > 3 or kind not in BY_FIRST_BYTES]
+)
 def test_a_file_that_is_wrong_is_one_sentence_with_its_place_whatever_the_chunk(kind, chunk, tmp_path, monkeypatch):
-    if chunk < 20 and kind in ("bzip2", "2bit", "VCF", "GenBank", "UTF-16", "no record", "binary"):
-        pytest.skip("files are recognized by their first bytes, of which a chunk has enough")
     monkeypatch.setattr(reading, "CHUNK", chunk)
     data, message = WRONG[kind]
     path = write(tmp_path, data)

@@ -37,7 +37,7 @@ def baseline(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say how many bits per base context models need: the next base by counts of the K before it, on both strands."""
+    """Bits per base of context models, which count what follows each K bases: what a network has to beat."""
     orders = parse_orders(order)
     check_inputs(fasta, region, bed)
     check_meme(meme, as_json)

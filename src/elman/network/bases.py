@@ -102,7 +102,7 @@ class BaseReader:
     ) -> None:
         self.contexts, self.network = contexts, network
         self._net = None if network is None else _Plain(network)
-        width = 0 if self._net is None else self._net.W.shape[0]
+        width = 0 if self._net is None else self._net.recurrent.shape[0]
         self.registers = np.zeros(3, dtype=np.uint64)
         self.states: Floats = np.zeros((keep + 2, width), dtype=np.float32)
         self.compiled = compiled and kernels.compiled is not None and hasattr(kernels.compiled, "bases_follow")
@@ -311,7 +311,7 @@ class _Plain:
         return cell
 
     @property
-    def W(self) -> Floats:
+    def recurrent(self) -> Floats:
         return _array(self.cell.W)
 
     def plan(self) -> list[int]:
@@ -332,7 +332,7 @@ class _Plain:
 
     def step(self, state: Floats, history: list[int]) -> Floats:
         encoder, cell = self.network.encoder, self.cell
-        drive = _array(encoder.U)[history[-1]] + state @ self.W
+        drive = _array(encoder.U)[history[-1]] + state @ self.recurrent
         if cell.bias is not None:
             drive = drive + _array(cell.bias)
         for n, start in zip(self.ngrams.tolist(), self.gram_starts.tolist(), strict=False):

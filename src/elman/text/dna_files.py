@@ -116,19 +116,12 @@ def parts(source: str | Path | TextSource) -> Iterator[Part]:
 
 def _check_bgzip(source: TextSource) -> None:
     """Refuse a bgzip file that was cut between two of its blocks, which no gzip reader could notice."""
-    if not source.is_file:
-        return
-    with Path(source.name).open("rb") as stream:
-        head = stream.read(18)
-        if head[:4] != b"\x1f\x8b\x08\x04" or head[12:14] != b"BC":
-            return
-        stream.seek(0, 2)
-        stream.seek(max(0, stream.tell() - len(_BGZIP_END)))
-        if stream.read() != _BGZIP_END:
-            raise TextError(
-                f"{source.name} is a bgzip file that is cut short: its last, empty block is missing",
-                hint="copy or download it again",
-            )
+    head, tail = source.ends(18, len(_BGZIP_END))
+    if head[:4] == b"\x1f\x8b\x08\x04" and head[12:14] == b"BC" and tail != _BGZIP_END:
+        raise TextError(
+            f"{source.name} is a bgzip file that is cut short: its last, empty block is missing",
+            hint="copy or download it again",
+        )
 
 
 def _recognized(source: TextSource) -> tuple[Iterator[bytes], bytes]:

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import OutputError, UsageError, nearest
+from elman.errors import OutputError, UsageError
 from elman.files import replacing
 from elman.text.corpus import default_cache_folder, temporary_cache_folder
 from elman.text.dna import Codes, count_ambiguous
 from elman.text.dna_files import Title, parts
 from elman.text.reading import CHUNK, TextSource
+from elman.text.regions import known_hint
 
 VERSION = 1
 _HEADER = 4096
@@ -147,9 +148,7 @@ class Genome:
     def _place(self, name: str) -> int:
         place = self._places.get(name)
         if place is None:
-            close = nearest(name, self._places)
-            hint = f"did you mean {close}?" if close else f"the first is {self.records[0].name}" if self.records else ""
-            raise UsageError(f"{self.source} has no record {name!r}", hint=hint or None)
+            raise UsageError(f"{self.source} has no record {name!r}", hint=known_hint(name, self.lengths))
         if place < 0:
             raise UsageError(f"{self.source} has more than one record {name!r}", hint="give each a name of its own")
         return place

@@ -111,6 +111,13 @@ class TextSource:
                     return
                 yield chunk
 
+    def ends(self, first: int, last: int) -> tuple[bytes, bytes]:
+        """Return so many first and last bytes of the file as it lies on disk, packed or not."""
+        with _clear_errors(self.name), self._origin.open() as stream:
+            head = stream.read(first)
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - last))
+            return head, stream.read()
+
     def sha256(self) -> str:
         """Return the SHA-256 of the whole file as it lies on disk, as `sha256sum` prints it."""
         digest = hashlib.sha256()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from elman.errors import TextError, UsageError, nearest
 from elman.text.reading import TextSource
 
+_FEW = 10_000  # names that one is compared with which is not known; it takes long
 _RANGE = re.compile(r"(\d[\d,]*)?(-)?(\d[\d,]*)?")
 
 
@@ -58,7 +59,7 @@ def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
         if text[:colon] in lengths:
             return _range(text, text[:colon], text[colon + 1 :], lengths[text[:colon]])
     name = text[: colons[-1]] if colons and _RANGE.fullmatch(text[colons[-1] + 1 :]) else text
-    raise UsageError(f"region {text!r}: there is no record {name!r}", hint=_known(name, lengths))
+    raise UsageError(f"region {text!r}: there is no record {name!r}", hint=known_hint(name, lengths))
 
 
 def _range(text: str, name: str, written: str, length: int) -> Region:
@@ -114,7 +115,7 @@ def _bed_region(line: str, where: str, lengths: Mapping[str, int]) -> Region:
             raise TextError(f"{where}: {position!r} is no position", hint="BED counts bases from 0, in whole numbers")
     start, end = map(int, positions)
     if name not in lengths:
-        raise TextError(f"{where}: there is no record {name!r}", hint=_known(name, lengths))
+        raise TextError(f"{where}: there is no record {name!r}", hint=known_hint(name, lengths))
     if start > end:
         raise TextError(f"{where}: the region ends ({end}) before it begins ({start})", hint="swap the two")
     if end > lengths[name]:
@@ -166,8 +167,9 @@ def without(regions: Iterable[Region], others: Iterable[Region], lengths: Mappin
     return left
 
 
-def _known(name: str, lengths: Mapping[str, int]) -> str | None:
-    close = nearest(name, lengths)
+def known_hint(name: str, lengths: Mapping[str, int]) -> str | None:
+    """Return which record may have been meant by a name that none has."""
+    close = nearest(name, islice(lengths, _FEW))
     if close:
         return f"did you mean {close}?"
     return f"the first is {next(iter(lengths))}" if lengths else None
