@@ -23,6 +23,7 @@ STOREY = {
     "errors": 0,
     "files": 1,
     "config": 1,
+    "settings": 0,
     "data": 1,
     "recipes": 1,
     "text": 2,

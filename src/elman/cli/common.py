@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.config import MOST_THREADS, SECTIONS, Settings, build, full_key, parse_pairs, read_recipe, read_toml
+from elman.config import SECTIONS, Settings, build, full_key, parse_pairs, read_recipe, read_toml
+from elman.settings import MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elman.cli.common import Json, layered, note, number, print_json, setting
 from elman.cli.inputs import input_settings
+from elman.config import Settings
 from elman.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from elman.learn.progress import Listener
 
 
 def train(
@@ -23,6 +27,13 @@ def train(
     out: Annotated[str, typer.Option(help="the folder to leave the model in")],
     valid: Annotated[
         str | None, typer.Option(help="a text to validate on; unset, the last twentieth of TRAIN is held out")
+    ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE|NAME|NAME:START-END",
+            help="unit dna: what to hold out where no --valid is given: the last share (0.1), a record, a region",
+        ),
     ] = None,
     recipe: Annotated[str | None, typer.Option(metavar="NAME|FILE.toml", help="settings to begin with")] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE.toml", help="settings over those of the recipe")] = None,
@@ -37,7 +48,7 @@ def train(
             help="how w(t) comes in: rows of U, of the last N too, or begun from FILE or a BERT; or a BERT reads along",
         ),
     ] = None,
-    unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe")] = None,
+    unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe|dna")] = None,
     vocab_size: Annotated[int | None, setting("vocab_size")] = None,
     min_count: Annotated[int | None, setting("min_count")] = None,
     lowercase: Annotated[bool | None, setting("lowercase")] = None,
@@ -113,39 +124,68 @@ def train(
         from elman.network.cells import find_cell
 
         find_cell(settings.network.cell, allowed=[settings.network.cell])
+    dna = settings.text.unit == "dna"
+    if holdout is not None and not dna:
+        raise UsageError("--holdout is for unit dna", hint="give a text to validate on with --valid")
     from elman.cli.progress import progress_of
-    from elman.learn.run import train_model
 
     command = ["elman", *context.obj]
+    where = {"valid": valid, "given": given, "resume": resume, "overwrite": overwrite, "command": shlex.join(command)}
     with progress_of(settings, quiet=quiet) as listener, stop_on_interrupt() as interrupted:
         try:
-            model = train_model(
-                text,
-                Path(out),
-                settings,
-                valid=valid,
-                given=given,
-                resume=resume,
-                overwrite=overwrite,
-                command=shlex.join(command),
-                listener=listener,
-                should_stop=interrupted,
+            card = (
+                _train_dna(text, out, settings, listener, interrupted, holdout=holdout, **where)
+                if dna
+                else (_train(text, out, settings, listener, interrupted, **where))
             )
         except Interrupted as error:
             again = [word for word in command if word not in ("--resume", "--overwrite")]
             raise Interrupted(error.message, hint=f"{shlex.join([*again, '--resume'])} goes on from there") from error
-    result = model.card["result"]
+    result = card["result"]
     if as_json:
-        print_json({"model": out, **result, "parameters": model.card["parameters"]})
+        print_json({"model": out, **result, "parameters": card["parameters"]})
         return
-    held_out = " (the end of the training text, held out)" if model.card["valid_held_out_from_train"] else ""
+    held_out = " (held out of the training text)" if card["valid_held_out_from_train"] else ""
+    unit, per = ("base", "bases") if dna else ("symbol", "symbols")
+    perplexity = "" if dna else f", perplexity {number(result['valid_perplexity'])}"
     print(
         f"{out}: epoch {result['best_epoch']} of {result['epochs']} was best; validation{held_out}: "
-        f"{number(result['valid_loss'] / 0.6931471805599453)} bits a symbol, perplexity "
-        f"{number(result['valid_perplexity'])}; {number(result['seconds'], 3)} s, "
-        f"{number(result['symbols_per_second'], 3)} symbols/s"
+        f"{number(result['valid_loss'] / 0.6931471805599453)} bits a {unit}{perplexity}; "
+        f"{number(result['seconds'], 3)} s, {number(result['symbols_per_second'], 3)} {per}/s"
     )
-    note(f"Try next: elman predict {shlex.quote(out)} 'Can you pick up milk at the'")
+    if dna:
+        note(f"Try next: elman dna score {shlex.quote(out)} {shlex.quote(text)}")
+    else:
+        note(f"Try next: elman predict {shlex.quote(out)} 'Can you pick up milk at the'")
+
+
+def _train(
+    text: str,
+    out: str,
+    settings: Settings,
+    listener: Listener,
+    interrupted: Interrupts,
+    **where: Any,  # noqa: ANN401 - as train_model takes them
+) -> dict[str, Any]:
+    """Train a model of text; return its card."""
+    from elman.learn.run import train_model
+
+    model = train_model(text, Path(out), settings, listener=listener, should_stop=interrupted, **where)
+    return model.card
+
+
+def _train_dna(
+    text: str,
+    out: str,
+    settings: Settings,
+    listener: Listener,
+    interrupted: Interrupts,
+    **where: Any,  # noqa: ANN401 - as train_model takes them
+) -> dict[str, Any]:
+    """Train a model of DNA; return its card."""
+    from elman.learn.dna import train_dna
+
+    return train_dna(text, Path(out), settings, listener=listener, should_stop=interrupted, **where).card
 
 
 class Interrupts:

@@ -9,7 +9,7 @@ import typer
 
 from elman.cli.common import Json, Text, note, print_json
 from elman.cli.ngram import check_out
-from elman.config import MOST_THREADS
+from elman.settings import MOST_THREADS
 
 if TYPE_CHECKING:
     from elman.text.vectors import WordVectors

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from elman import __version__
-from elman.config import Settings, build, full_key, to_flat
-from elman.errors import ModelError, OutputError, TextError, TrainingError, UsageError, nearest
-from elman.files import make_folder, output_error
-from elman.learn.checkpoint import CHECKPOINT, GOOD, load_checkpoint
-from elman.learn.log import LOG
-from elman.learn.measure import Measure, measure
+from elman.config import Settings, build, to_flat
+from elman.errors import ModelError, TextError, UsageError, nearest
+from elman.files import make_folder
+from elman.learn.checkpoint import CHECKPOINT
+from elman.learn.measure import measure
 from elman.learn.optimizers import OPTIMIZERS
-from elman.learn.progress import Listener, Progress
+from elman.learn.progress import Listener
+from elman.learn.run_folder import card_of, clear_folder, holds_finished_run, refuse_changes, stored_settings
 from elman.learn.schedules import SCHEDULES
 from elman.learn.steps import symbol_counts
 from elman.learn.temperature import check_foldable, fold, tune_temperature
@@ -33,8 +29,6 @@ from elman.network.encoders import Bert
 from elman.network.folder import (
     CARD,
     CONFIG,
-    TOKENIZER,
-    WEIGHTS,
     Model,
     load_model,
     read_json,
@@ -49,22 +43,8 @@ from elman.text.reading import TextSource, split_lines
 from elman.text.symbols import Tokenizer
 from elman.text.tokenizers import load_tokenizer, train_tokenizer
 
-FREE_TO_CHANGE = ("learn.checkpoint_every", "learn.log_every")
-"""What may differ when a run is resumed: it changes no weight."""
-
 TEMPERATURE_SYMBOLS = 1 << 15
 """Symbols of the validation text from which the temperature is found; all of it then says whether it is better."""
-
-LEFT_TO_CHOOSE = (
-    ("learn.alpha", None),
-    ("learn.threads", None),
-    ("learn.precision", "auto"),
-    ("network.output", "auto"),
-    ("network.embedding", None),
-    ("network.bert_size", None),
-)
-"""What `resolve` replaces by a choice of its own: no contradiction to what was chosen."""
-
 
 PACE_UPDATES = 20
 """Updates that are timed to tell how long a training will take."""
@@ -155,10 +135,10 @@ def train_model(
     ElmanError
         for a text that cannot be read, settings that cannot be, a folder that cannot be written.
     """
-    if _holds_finished_run(folder, resume=resume, overwrite=overwrite):
+    if holds_finished_run(folder, resume=resume, overwrite=overwrite):
         return _finished(folder, given or {})
     going_on = resume and (folder / CHECKPOINT).exists()
-    settings = _stored_settings(folder, given or {}) if going_on else resolve(settings)
+    settings = stored_settings(folder, given or {}) if going_on else resolve(settings)
     assert settings.learn.threads is not None, "settings are resolved"
     check_device(settings.learn.device)  # of a resumed run, which may have begun elsewhere
     torch.set_num_threads(settings.learn.threads)
@@ -201,14 +181,14 @@ def train_model(
     if going_on:
         trainer.resume()
     else:
-        _clear(folder)
+        clear_folder(folder)
         make_folder(folder)
         save_config(folder, network, tokenizer, settings.learn.regime)
     progress = trainer.run()
     network.requires_grad_(True)  # what was frozen in training need not be in use
     temperature = _tune(trainer, folder) if settings.learn.tune_temperature else None
     texts = {"train": _describe(source, corpus), "valid": _describe(held_out, validation)}
-    card = _card(settings, network, progress, texts, command, valid is None) | trainer.start
+    card = card_of(settings, network, progress, texts, command, valid is None) | trainer.start
     if temperature is not None:
         card["result"]["temperature"] = temperature
     save_card(folder, card)
@@ -285,76 +265,13 @@ def _new_network(tokenizer: Tokenizer, settings: Settings, corpus: Corpus) -> Re
     return network.to(settings.learn.device)
 
 
-def _holds_finished_run(folder: Path, *, resume: bool, overwrite: bool) -> bool:
-    """Look at what the output folder holds, and refuse what may not be; return whether a finished run is resumed."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file, and a model is a folder", hint="choose another --out")
-    # Asked now, before an hour of training; made when there is something to write.
-    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        what = "permission denied" if place.is_dir() else f"{place} is a file"
-        raise OutputError(f"{folder} cannot be written: {what}", hint="choose a folder that you may write to")
-    unfinished = (folder / CHECKPOINT).exists()
-    if resume and (unfinished or (folder / CARD).exists()):
-        return not unfinished
-    ours = _ours(folder)
-    if overwrite or not ours or (resume and folder / WEIGHTS not in ours):  # a run that was killed at its beginning
-        return False
-    if resume:
-        raise OutputError(
-            f"{folder} holds a model, and no checkpoint to go on from",
-            hint="choose another --out, or add --overwrite to replace it",
-        )
-    raise OutputError(
-        f"{folder} already holds a model or a training run",
-        hint="choose another --out, or add --resume to go on or --overwrite to replace it",
-    )
-
-
-def _ours(folder: Path) -> list[Path]:
-    """Return the files of a model and of its training that are in a folder."""
-    names = (CONFIG, WEIGHTS, TOKENIZER, CARD, CHECKPOINT, GOOD, LOG)
-    return [folder / name for name in names if (folder / name).exists()]
-
-
-def _clear(folder: Path) -> None:
-    """Remove the model that is to be replaced, so that no file of it is left beside those of the new one."""
-    for path in _ours(folder):
-        try:
-            path.unlink()
-        except OSError as error:
-            raise output_error(path, error) from error
-
-
 def _finished(folder: Path, given: Mapping[str, Any]) -> Model:
     """Return the model of a finished run, refusing settings that it was not trained with."""
     model = load_model(folder)
     if not all(isinstance(model.card.get(part), dict) for part in ("settings", "result")):
         raise ModelError(f"{folder / CARD} does not say how training went", hint="choose another --out, or train again")
-    _refuse_changes(folder, model.card["settings"], given)
+    refuse_changes(folder, model.card["settings"], given)
     return model
-
-
-def _stored_settings(folder: Path, given: Mapping[str, Any]) -> Settings:
-    """Return the settings that a run began with, refusing given ones that differ."""
-    stored = load_checkpoint(folder).facts["settings"]
-    return build(stored, _refuse_changes(folder, stored, given))
-
-
-def _refuse_changes(folder: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given settings that differ from the stored ones and may, or raise `TrainingError`."""
-    changed = {}
-    wanted = to_flat(build(given))
-    for key in map(full_key, given):
-        value = wanted[key]
-        if key in FREE_TO_CHANGE:
-            changed[key] = value
-        elif stored.get(key) != value and (key, value) not in LEFT_TO_CHOOSE:
-            raise TrainingError(
-                f"the run in {folder} began with {key} = {stored.get(key)!r}, and cannot go on with {value!r}",
-                hint=f"leave {key} out, or choose another --out",
-            )
-    return changed
 
 
 def _sources(train: str | Path, valid: str | Path | None) -> tuple[TextSource, TextSource]:
@@ -373,42 +290,4 @@ def _describe(source: TextSource, corpus: Corpus) -> dict[str, Any]:
         "sentences": corpus.sentences,
         "symbols": len(corpus.ids),
         "oovs": corpus.oovs,
-    }
-
-
-def _card(
-    settings: Settings,
-    network: RecurrentNetwork,
-    progress: Progress,
-    texts: Mapping[str, Any],
-    command: str,
-    held_out: bool,
-) -> dict[str, Any]:
-    entropy, learn = progress.best_entropy, settings.learn
-    return {
-        "elman": __version__,
-        "torch": torch.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "settings": to_flat(settings),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
-        "dictionary_size": network.dictionary_size,
-        **texts,
-        "valid_held_out_from_train": held_out,
-        "result": {
-            "epochs": progress.epoch,
-            "updates": progress.update,
-            "best_epoch": progress.best_epoch,
-            "valid_loss": entropy,
-            "valid_perplexity": None if entropy is None else Measure(-entropy, 1).perplexity,
-            "seconds": round(progress.seconds, 1),
-            "symbols_per_second": round(progress.symbols_per_second, 1),
-        },
-        "machine": {
-            "system": platform.system(),
-            "processor": platform.machine(),
-            "processors": os.cpu_count(),
-            **({} if learn.device == "cpu" else {"gpu": torch.cuda.get_device_name(learn.device)}),
-            "python": platform.python_version(),
-        },
     }

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.config import NetworkSettings
+from elman.errors import UsageError
 from elman.network import kernels
 from elman.network.activations import ACTIVATIONS
 from elman.network.cells import Elman
@@ -54,6 +56,19 @@ def bits_for(bases: int) -> int:
     22
     """
     return int(np.clip((max(bases, 2) - 1).bit_length() - 1, 12, 24))
+
+
+def check_plain(settings: NetworkSettings) -> None:
+    """Raise `UsageError` where settings are not those of the plain net that reads bases: one layer, U, W and V."""
+    plain = {"cell": "elman", "layers": 1, "output": "full", "tied": False, "direct": 0, "embedding": None}
+    plain |= {"zoneout": 0.0, "first_state": 0.0}
+    for name, value in plain.items():
+        if getattr(settings, name) != value:
+            said = "unset" if value is None else str(value).lower()
+            raise UsageError(f"unit dna trains a plain net, without network.{name}", hint=f"leave it {said}")
+    if settings.encoder not in ("one-hot", "n-gram") or any(4**n > settings.buckets for n in settings.ngrams):
+        hint = "choose encoder one-hot, or n-gram with n of at most 9"
+        raise UsageError("unit dna has a row of U for every n-gram of bases, and no other input", hint=hint)
 
 
 class Contexts:

@@ -30,7 +30,7 @@ from elman.text.symbols import Tokenizer
 from elman.text.tokenizers import load_tokenizer
 
 FORMAT_VERSION = 1
-LANGUAGE, CLASSIFY = "language", "classify"
+LANGUAGE, CLASSIFY, DNA = "language", "classify", "dna"
 """What a model is for, as config.json says under `task`; a language model says nothing."""
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "tokenizer.json", "card.json"
 REGIMES: tuple[str, ...] = get_args(LearnSettings.model_fields["regime"].annotation)
@@ -170,9 +170,13 @@ def check_folder(folder: str | Path, task: str) -> dict[str, Any]:
     _check_version(path, config)
     found = config.get("task", LANGUAGE)
     if found != task:
-        known = {LANGUAGE: "a language model", CLASSIFY: "a classifier"}
-        other = "elman classify evaluate and predict read it" if found == CLASSIFY else "elman evaluate reads it"
-        hint = other if found in known else "install a newer elman: pip install -U elman"
+        known = {LANGUAGE: "a language model", CLASSIFY: "a classifier", DNA: "a model of DNA"}
+        readers = {
+            LANGUAGE: "elman evaluate reads it",
+            CLASSIFY: "elman classify evaluate and predict read it",
+            DNA: "elman dna score reads it",
+        }
+        hint = readers.get(found, "install a newer elman: pip install -U elman")
         raise ModelError(f"{path} holds {known.get(found, f'a model for {found!r}')}, not {known[task]}", hint=hint)
     return config
 
