@@ -23,8 +23,8 @@ def epoch_line(entry: dict[str, Any], epochs: int) -> str:
     """Say how an epoch went."""
     if "valid_bits_per_base" in entry:
         best = " (best so far)" if entry["best"] else ""
-        line = f"pass {entry['epoch']}/{epochs}: alpha {entry['alpha']:.4g}, training {entry['train_bits_per_base']:.4f} bits"
-        line += f" a base, validation {entry['valid_bits_per_base']:.4f}{best}"
+        line = f"pass {entry['epoch']}/{epochs}: alpha {entry['alpha']:.4g}, bits a base:"
+        line += f" training {entry['train_bits_per_base']:.4f}, validation {entry['valid_bits_per_base']:.4f}{best}"
         return line + f", {entry['symbols_per_second']:.0f} bases/s, {entry['seconds']:.0f} s"
     line = f"epoch {entry['epoch']}/{epochs}: alpha {entry['alpha']:.4g}, training perplexity"
     line += f" {entry['train_perplexity']:.2f}"
