@@ -200,6 +200,20 @@ def test_chunks_steps_and_batches_agree_and_probabilities_sum_to_one() -> None:
         torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(B, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(("size", "dtype"), [(D, torch.float32), (D, torch.float64), (SMALL, torch.float32)])
+def test_without_gradients_the_logits_are_those_that_autograd_follows(size: int, dtype: torch.dtype) -> None:
+    network = make(size=size, dtype=dtype, bias=True)
+    symbols, _ = window(size=size)
+    _, above = network.unroll(network.initial_state(B), symbols)
+    followed = network.output.logits(above, network.encoder.U)
+    with torch.no_grad():
+        fast = network.output.logits(above, network.encoder.U)
+    assert followed.requires_grad and not fast.requires_grad
+    torch.testing.assert_close(fast, followed.detach(), rtol=1e-5, atol=1e-5)
+    without = above[..., : -network.context] @ network.output.matrix(network.encoder.U) + network.output.bias
+    assert not torch.allclose(fast, without.detach(), atol=1e-2)
+
+
 def test_independent_sentences_have_no_n_gram_across_their_boundary() -> None:
     ids = np.array([0, 5, 6, 0, 7, 0])
     running, apart = Direct(D, 3), Direct(D, 3)

@@ -169,8 +169,10 @@ class FullSoftmax(nn.Module):
         """Return a = s V + c, (..., D), for states (..., H)."""
         states, found = self.parted(states)
         logits = states @ self.matrix(U)
-        if self.direct is not None and found is not None:
+        if self.direct is not None and found is not None and torch.is_grad_enabled():
             logits = logits + self.direct(found).view(logits.shape)
+        elif self.direct is not None and found is not None:
+            self.direct.add_to(logits.view(-1, logits.shape[-1]), found)
         return logits if self.bias is None else logits + self.bias
 
     def log_probs(self, states: Tensor, U: Tensor) -> Tensor:
