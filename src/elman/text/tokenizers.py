@@ -83,7 +83,12 @@ def _read_meta(meta: Mapping[str, Any], folder: Path) -> tuple[str, TextSettings
         raise ModelError(
             f"{folder / 'config.json'} does not say how the model reads text", hint="copy the model again"
         ) from error
-    if unit not in TOKENIZERS or unit != settings.unit or not isinstance(size, int) or not isinstance(unk_trained, bool):
+    if (
+        unit not in TOKENIZERS
+        or unit != settings.unit
+        or not isinstance(size, int)
+        or not isinstance(unk_trained, bool)
+    ):
         raise ModelError(
             f"{folder / 'config.json'}: unit {unit!r} of {size!r} symbols is nothing that this version can read",
             hint=f"known units: {', '.join(TOKENIZERS)}",
