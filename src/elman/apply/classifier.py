@@ -20,7 +20,7 @@ from elman.network.classifier_folder import ClassifierModel, save_classifier
 from elman.network.classifier_folder import load_classifier as load_from_folder
 from elman.text.fronts import Encoded, Front, PointFront, VectorFront
 from elman.text.labelled import stratified_split
-from elman.text.tokenizers import TOKENIZERS
+from elman.text.tokenizers import tokenizer_of
 
 Inputs = Sequence[str] | Sequence[NDArray[Any]] | NDArray[Any]
 """Texts, (N,); sequences of vectors, an array (N, T, P) or arrays (T, P); or points, (N, P)."""
@@ -79,7 +79,7 @@ class Classifier:
         front: Front
         if kind == "symbols":
             texts = [str(text) for text in train]
-            tokenizer = TOKENIZERS[chosen.text.unit].train(texts, chosen.text)
+            tokenizer = tokenizer_of(chosen.text.unit).train(texts, chosen.text)
             front = symbol_front(tokenizer, texts, Plan(ngrams=ngrams))
         else:
             front = PointFront.of(np.asarray(train)) if kind == "points" else VectorFront.of(list(train))

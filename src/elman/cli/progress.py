@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ def epoch_line(entry: dict[str, Any], epochs: int) -> str:
     """Say how an epoch went."""
     if "valid_bits_per_base" in entry:
         best = " (best so far)" if entry["best"] else ""
-        line = f"pass {entry['epoch']}/{epochs}: alpha {entry['alpha']:.4g}, bits a base:"
-        line += f" training {entry['train_bits_per_base']:.4f}, validation {entry['valid_bits_per_base']:.4f}{best}"
+        line = f"pass {entry['epoch']}/{epochs}: alpha {entry['alpha']:.4g}, training"
+        line += f" {entry['train_bits_per_base']:.4f} bits a base, validation {entry['valid_bits_per_base']:.4f}{best}"
         return line + f", {entry['symbols_per_second']:.0f} bases/s, {entry['seconds']:.0f} s"
     line = f"epoch {entry['epoch']}/{epochs}: alpha {entry['alpha']:.4g}, training perplexity"
     line += f" {entry['train_perplexity']:.2f}"
@@ -34,10 +35,10 @@ def epoch_line(entry: dict[str, Any], epochs: int) -> str:
 
 
 class Lines(Listener):
-    """One line every few seconds and one an epoch, for logs and pipes."""
+    """One line every few seconds and one an epoch, for logs and pipes; of DNA in bits a base."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, *, dna: bool = False) -> None:
+        self.epochs, self.dna = epochs, dna
         self.last = time.monotonic()
 
     def on_start(self, message: str) -> None:
@@ -49,11 +50,14 @@ class Lines(Listener):
         if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
             share = progress.index / per_epoch
-            perplexity = Measure(-loss, 1).perplexity
-            note(
-                f"epoch {progress.epoch + 1}/{self.epochs} {share:4.0%}: loss {loss:.3f}, perplexity "
-                f"{perplexity:.1f}, {symbols_per_second:.0f} symbols/s"
-            )
+            what = "pass" if self.dna else "epoch"
+            line = f"{what} {progress.epoch + 1}/{self.epochs} {share:4.0%}: "
+            if self.dna:
+                line += f"{loss / math.log(2):.4f} bits a base, {symbols_per_second:.0f} bases/s"
+            else:
+                line += f"loss {loss:.3f}, perplexity {Measure(-loss, 1).perplexity:.1f}"
+                line += f", {symbols_per_second:.0f} symbols/s"
+            note(line)
 
     def on_epoch(self, entry: dict[str, Any]) -> None:
         """Print how the epoch went."""
@@ -65,10 +69,10 @@ class Lines(Listener):
 
 
 class Bar(Listener):
-    """A bar for the epoch, with loss, perplexity, symbols/s and the time left."""
+    """A bar for the epoch, with loss, perplexity (of DNA bits a base), symbols/s and the time left."""
 
-    def __init__(self, epochs: int, screen: Console) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, screen: Console, *, dna: bool = False) -> None:
+        self.epochs, self.dna = epochs, dna
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -86,7 +90,9 @@ class Bar(Listener):
     def on_update(self, progress: Standing, per_epoch: int, loss: float, symbols_per_second: float) -> None:
         """Move the bar."""
         speed = f"loss {loss:.3f} ppl {Measure(-loss, 1).perplexity:.1f} {symbols_per_second:.0f} symbols/s"
-        description = f"epoch {progress.epoch + 1}/{self.epochs}"
+        if self.dna:
+            speed = f"{loss / math.log(2):.4f} bits a base {symbols_per_second:.0f} bases/s"
+        description = f"{'pass' if self.dna else 'epoch'} {progress.epoch + 1}/{self.epochs}"
         if self.task is None:
             self.task = self.bar.add_task(description, total=per_epoch, speed=speed)
         self.bar.update(self.task, completed=progress.index, description=description, speed=speed)
@@ -107,12 +113,12 @@ class Bar(Listener):
 @contextmanager
 def progress_of(settings: Settings, *, quiet: bool) -> Iterator[Listener]:
     """Give the listener that suits where stderr goes."""
-    screen = console()
+    screen, dna = console(), settings.text.unit == "dna"
     if quiet:
         yield Listener()
     elif screen.is_terminal:
-        bar = Bar(settings.learn.epochs, screen)
+        bar = Bar(settings.learn.epochs, screen, dna=dna)
         with bar.bar:
             yield bar
     else:
-        yield Lines(settings.learn.epochs)
+        yield Lines(settings.learn.epochs, dna=dna)

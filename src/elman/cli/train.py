@@ -131,7 +131,8 @@ def train(
 
     command = ["elman", *context.obj]
     where = {"valid": valid, "given": given, "resume": resume, "overwrite": overwrite, "command": shlex.join(command)}
-    with progress_of(settings, quiet=quiet) as listener, stop_on_interrupt() as interrupted:
+    kept = "the passes that are finished" if dna else "all of it"
+    with progress_of(settings, quiet=quiet) as listener, stop_on_interrupt(kept=kept) as interrupted:
         try:
             card = (
                 _train_dna(text, out, settings, listener, interrupted, holdout=holdout, **where)
@@ -191,8 +192,9 @@ def _train_dna(
 class Interrupts:
     """Whether Ctrl-C was pressed: in training a wish to stop in good order, at once before it and the second time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, kept: str = "all of it") -> None:
         self.training = self.pressed = False
+        self.kept = kept
 
     def __call__(self) -> bool:
         """Answer the trainer, which asks after every update."""
@@ -204,13 +206,13 @@ class Interrupts:
         if self.pressed or not self.training:
             raise KeyboardInterrupt
         self.pressed = True
-        note("Stopping after this update, with all of it saved; press Ctrl-C again to stop at once.")
+        note(f"Stopping after this update, with {self.kept} saved; press Ctrl-C again to stop at once.")
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[Interrupts]:
+def stop_on_interrupt(*, kept: str = "all of it") -> Iterator[Interrupts]:
     """Let Ctrl-C ask for an orderly stop while the block runs."""
-    interrupts = Interrupts()
+    interrupts = Interrupts(kept=kept)
     before = signal.signal(signal.SIGINT, interrupts.handle)
     try:
         yield interrupts

@@ -41,6 +41,8 @@ class BaseLearner:
         self.block = settings.batch * settings.bptt
         self.reader = BaseReader(contexts, network, keep=self.block)
         self.optimizer: Optimizer | None = None
+        self.sound = True
+        """Whether the last block's gradient came of numbers; the compiled loop hides what is none."""
         self.memory = 1 if network is None else network.memory + 1
         self._past = np.full(self.memory, NOTHING, dtype=np.int64)
         self._mixed: Floats = np.zeros((self.block, 4), dtype=np.float32)
@@ -80,15 +82,16 @@ class BaseLearner:
         window = self._window(codes)
         if window is None:
             return
-        optimizer.before_reading("encoder.U", window.symbols)
         _, above = network.unroll(window.state, window.symbols, sparse=True)
         logits = network.output.logits(above, network.encoder.U) + window.mixed
         at_target = torch.log_softmax(logits, dim=-1).gather(-1, window.targets.unsqueeze(-1)).squeeze(-1)
         loss = -(at_target * window.counted).sum() / window.counted.sum()
+        self.sound = bool(loss.isfinite())
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip is not None:
             clip_gradients(network.parameters(), self.settings.clip)
         optimizer.step(alpha)
+        optimizer.settle()  # the loop reads all weights, also those of which it was put off that they shrink
 
     def _window(self, codes: Codes) -> _Window | None:
         """Cut a block into windows side by side; the first base of a sequence comes after nothing and teaches none."""

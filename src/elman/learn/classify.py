@@ -29,7 +29,7 @@ from elman.text.fronts import Encoded, Front, SymbolFront, symbols_of
 from elman.text.labelled import Labelled, check_labels, labels_of, read_labelled, stratified_split
 from elman.text.reading import TextSource
 from elman.text.symbols import Tokenizer
-from elman.text.tokenizers import TOKENIZERS
+from elman.text.tokenizers import tokenizer_of
 
 DEFAULTS: dict[str, Any] = {
     "network.hidden": 64,
@@ -156,7 +156,7 @@ def train_classifier(
         check_labels(held_out, set(labels), labels)
     if twice := len(set(data.sequences) & set(held_out.sequences)):
         note(f"{twice} sequences are in both the training and the validation examples")
-    tokenizer = TOKENIZERS[settings.text.unit].train(data.sequences, settings.text)
+    tokenizer = tokenizer_of(settings.text.unit).train(data.sequences, settings.text)
     front = symbol_front(tokenizer, data.sequences, plan)
     parts = (front.encode(data.sequences), data.labels, front.encode(held_out.sequences), held_out.labels)
     model = fit_classifier(front, *parts, settings, pool=plan.pool, tell=tell)

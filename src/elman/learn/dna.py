@@ -19,26 +19,28 @@ import numpy as np
 import torch
 
 from elman.config import Settings, to_flat
-from elman.errors import Interrupted, TextError, TrainingError, UsageError
+from elman.errors import Interrupted, ModelError, TextError, TrainingError, UsageError
 from elman.files import make_folder
 from elman.learn.bases import BaseLearner, blocks
 from elman.learn.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from elman.learn.dna_settings import check_dna, resolve_dna
 from elman.learn.log import Log
+from elman.learn.nonsense import bad_weights
 from elman.learn.progress import Listener, Progress
-from elman.learn.run import resolve
-from elman.learn.run_folder import card_of, clear_folder, holds_finished_run, stored_settings
-from elman.learn.schedules import SCHEDULES
+from elman.learn.run_folder import card_of, clear_folder, holds_finished_run, refuse_changes, stored_settings
+from elman.learn.schedules import SCHEDULES, warm_up
 from elman.network.bases import BaseReader, Codes, Contexts
 from elman.network.bases_folder import (
     BaseModel,
     count_all,
     load_base_model,
+    load_base_weights,
     new_contexts,
     new_network,
     save_base_config,
     save_base_weights,
 )
-from elman.network.folder import load_weights, save_card
+from elman.network.folder import CARD, load_weights, save_card
 from elman.network.model import RecurrentNetwork
 from elman.text.dna import reverse_complement
 from elman.text.genome import Genome, open_genome
@@ -83,12 +85,13 @@ def train_dna(
     """
     if valid is not None and holdout is not None:
         raise UsageError("--valid and --holdout cannot be given together", hint="give one of them")
+    if str(train) == "-" and str(valid) == "-":
+        raise UsageError("the sequences to train and to validate on cannot both come from standard input")
     if holds_finished_run(folder, resume=resume, overwrite=overwrite):
-        return load_base_model(folder)
+        return _finished(folder, given or {})
     going_on = resume and (folder / CHECKPOINT).exists()
-    settings = stored_settings(folder, given or {}) if going_on else resolve(settings)
-    if settings.learn.device != "cpu":
-        raise UsageError("unit dna trains on the cpu, one base after the other", hint="leave the device alone")
+    settings = stored_settings(folder, given or {}) if going_on else resolve_dna(settings)
+    check_dna(settings)
     assert settings.learn.threads is not None, "settings are resolved"
     torch.set_num_threads(settings.learn.threads)
     data = _Data(train, valid, holdout)
@@ -108,6 +111,15 @@ def train_dna(
     save_card(folder, card)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return load_base_model(folder)
+
+
+def _finished(folder: Path, given: Mapping[str, Any]) -> BaseModel:
+    """Return the model of a finished run, refusing settings that it was not trained with."""
+    model = load_base_model(folder)
+    if not all(isinstance(model.card.get(part), dict) for part in ("settings", "result")):
+        raise ModelError(f"{folder / CARD} does not say how training went", hint="choose another --out, or train again")
+    refuse_changes(folder, model.card["settings"], given)
+    return model
 
 
 class _Data:
@@ -191,51 +203,71 @@ class BaseTrainer:
             self._save_checkpoint(facts)
         return self.progress
 
-    def _factor(self) -> float:
-        planned = self.per_pass * self.settings.learn.epochs
-        return self.schedule.factor(self.progress.update / planned)
+    def _rates(self) -> tuple[float, float]:
+        """Return the rates of the next update: of the net, and of the weights that mix, which need no warming up."""
+        learn, done, planned = self.settings.learn, self.progress.update, self.per_pass * self.settings.learn.epochs
+        assert learn.alpha is not None, "settings are resolved"
+        factor = self.schedule.factor(done / planned)
+        warmup = learn.warmup if learn.warmup >= 1 else learn.warmup * planned
+        return learn.alpha * factor * warm_up(done + 1, warmup), learn.counts_rate * factor
 
     def _pass(self) -> None:
-        progress, learn = self.progress, self.settings.learn
-        assert learn.alpha is not None, "settings are resolved"
+        progress, alpha = self.progress, 0.0
         self.contexts.forget()
         progress.index, progress.epoch_loss, progress.epoch_symbols = 0, 0.0, 0
-        factor = 1.0
         for codes in strand_of(self.training, progress.epoch):
             self.learner.begin()
             for block in blocks(codes, self.learner.block):
-                factor = self._factor()
-                y = self.learner.follow(block, alpha=learn.alpha * factor, rate=learn.counts_rate * factor)
-                loss = nats(y, block)
-                progress.update, progress.index = progress.update + 1, progress.index + 1
-                if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"the loss of update {progress.update} (pass {progress.epoch + 1}) is no number",
-                        hint="make alpha smaller, or set learn.clip",
-                    )
-                progress.epoch_loss += loss
-                progress.epoch_symbols += len(block)
-                progress.symbols += len(block)
-                progress.training_seconds += self._tick()
-                entropy = progress.epoch_loss / progress.epoch_symbols
-                self.listener.on_update(progress, self.per_pass, entropy, progress.symbols_per_second)
-                if self.should_stop():
-                    kept = f"{progress.epoch} finished passes are kept in {self.folder}"
-                    raise Interrupted(
-                        f"stopped in pass {progress.epoch + 1}; {kept}",
-                        hint="the same command with --resume goes on from there",
-                    )
-        self._after_pass(learn.alpha * factor)
+                alpha, rate = self._rates()
+                y = self.learner.follow(block, alpha=alpha, rate=rate)
+                self._after_update(nats(y, block), len(block), alpha)
+        self._after_pass(alpha)
+
+    def _after_update(self, loss: float, bases: int, alpha: float) -> None:
+        progress = self.progress
+        progress.update, progress.index = progress.update + 1, progress.index + 1
+        if not (math.isfinite(loss) and self.learner.sound):
+            raise self._nonsense(f"the loss of update {progress.update} is no number")
+        progress.epoch_loss += loss
+        progress.epoch_symbols += bases
+        progress.symbols += bases
+        progress.training_seconds += self._tick()
+        entropy, speed = progress.epoch_loss / progress.epoch_symbols, progress.symbols_per_second
+        self.listener.on_update(progress, self.per_pass, entropy, speed)
+        if progress.update % self.settings.learn.log_every == 0:
+            entry = {"update": progress.update, "epoch": progress.epoch + 1, "alpha": alpha, "loss": entropy}
+            entry |= {"bits_per_base": entropy / math.log(2), "symbols_per_second": round(speed, 1)}
+            self.log.add(entry | {"seconds": round(progress.seconds, 3)})
+        if self.should_stop():
+            count = f"{progress.epoch} finished pass" + ("es are" if progress.epoch > 1 else " is")
+            kept = f"{count} kept in {self.folder}" if progress.epoch else "none was finished, so nothing is kept"
+            raise Interrupted(
+                f"stopped in pass {progress.epoch + 1}; {kept}",
+                hint="the same command with --resume goes on from there",
+            )
+
+    def _nonsense(self, what: str) -> TrainingError:
+        kept = f"; the model of pass {self.progress.best_epoch} is kept in {self.folder}"
+        return TrainingError(
+            f"{what} (pass {self.progress.epoch + 1}){kept if self.progress.best_epoch else ''}",
+            hint="try a smaller --alpha or learn.counts_rate, or --clip 1",
+        )
 
     def _after_pass(self, alpha: float) -> None:
         progress = self.progress
         count_all(self.contexts, self.training)
+        if bad_weights(self.network.named_parameters()) or not np.isfinite(self.contexts.weights).all():
+            raise self._nonsense("some weights are no numbers any more")
         entropy = entropy_of(self.network, self.contexts, self.held_out)
+        if not math.isfinite(entropy):
+            raise self._nonsense("the loss of validation is no number")
         best = progress.best_entropy is None or entropy < progress.best_entropy
         progress.epoch += 1
         if best:
             progress.best_entropy, progress.best_epoch = entropy, progress.epoch
             save_base_weights(self.folder, self.network, self.contexts, self.training)
+        elif self.schedule.restores_best:
+            load_base_weights(self.folder, self.network, self.contexts)
         train_loss = progress.epoch_loss / max(1, progress.epoch_symbols)
         self._tick()
         entry = {
@@ -307,9 +339,7 @@ def nats(y: np.ndarray, codes: Codes) -> float:
     return -float(np.log(y[np.arange(len(codes)), codes], dtype=np.float64).sum())
 
 
-def entropy_of(
-    network: RecurrentNetwork, contexts: Contexts, sequences: Sequence[Codes], *, chunk: int = 1 << 18
-) -> float:
+def entropy_of(network: RecurrentNetwork, contexts: Contexts, sequences: Sequence[Codes]) -> float:
     """Return the nats a base of sequences, read forward, with nothing learning."""
     reader, total = BaseReader(contexts, network), 0.0
     for codes in sequences:

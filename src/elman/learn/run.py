@@ -140,6 +140,8 @@ def train_model(
     going_on = resume and (folder / CHECKPOINT).exists()
     settings = stored_settings(folder, given or {}) if going_on else resolve(settings)
     assert settings.learn.threads is not None, "settings are resolved"
+    if going_on and settings.text.unit == "dna":
+        raise UsageError(f"{folder} holds a training run of DNA", hint="add --unit dna to go on with it")
     check_device(settings.learn.device)  # of a resumed run, which may have begun elsewhere
     torch.set_num_threads(settings.learn.threads)
     source, held_out = _sources(train, valid)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from elman.config import NetworkSettings
@@ -26,6 +27,7 @@ from elman.network.activations import ACTIVATIONS
 from elman.network.cells import Elman
 from elman.network.encoders import NGrams
 from elman.network.model import RecurrentNetwork
+from elman.text.dna import BASES
 
 Codes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -33,7 +35,7 @@ Floats = NDArray[np.float32]
 DENSE_ORDER = 12
 """Contexts of so many bases or fewer have a row of counts each; longer ones share a table by hash, with a check."""
 
-MOST_ORDER = 24
+MOST_ORDER, MOST_ORDERS, MOST_BITS = 24, 24, 30
 SIZES = 12
 LARGEST, LARGEST_HASHED = 255, 15
 LEARN_WEIGHTS, LEARN_COUNTS = 1, 2
@@ -66,6 +68,8 @@ def check_plain(settings: NetworkSettings) -> None:
         if getattr(settings, name) != value:
             said = "unset" if value is None else str(value).lower()
             raise UsageError(f"unit dna trains a plain net, without network.{name}", hint=f"leave it {said}")
+    if settings.activation not in KINDS:
+        raise UsageError(f"unit dna has no activation {settings.activation!r}", hint=f"known: {', '.join(KINDS)}")
     if settings.encoder not in ("one-hot", "n-gram") or any(4**n > settings.buckets for n in settings.ngrams):
         hint = "choose encoder one-hot, or n-gram with n of at most 9"
         raise UsageError("unit dna has a row of U for every n-gram of bases, and no other input", hint=hint)
@@ -79,10 +83,20 @@ class Contexts:
     orders
         the k, 0 to 24.
     bits
-        log2 of the places of each hashed table.
+        log2 of the places of each hashed table, 1 to 30.
+
+    Raises
+    ------
+    UsageError
+        for others: the compiled loop would read past the tables.
     """
 
     def __init__(self, orders: Sequence[int], *, bits: int) -> None:
+        if not all(0 <= k <= MOST_ORDER for k in orders) or len(orders) > MOST_ORDERS:
+            hint = f"give up to {MOST_ORDERS} orders, of 0 to {MOST_ORDER} bases"
+            raise UsageError(f"the orders of counts cannot be {list(orders)}", hint=hint)
+        if not 1 <= bits <= MOST_BITS:
+            raise UsageError(f"a table of counts cannot have 2^{bits} places", hint=f"give 1 to {MOST_BITS} bits")
         self.orders = np.array(orders, dtype=np.int64)
         self.bits = bits
         sizes = [4 * 4**k if k <= DENSE_ORDER else 4 * 2**bits for k in orders]
@@ -154,8 +168,17 @@ class BaseReader:
             caller moves up between calls. Otherwise `states[0]` is the last state.
         mixed
             (N, 4), filled with what the contexts added to the logits.
+
+        Raises
+        ------
+        UsageError
+            for codes that are no known base.
         """
-        codes = np.ascontiguousarray(codes, dtype=np.uint8)
+        codes = _known(codes)
+        if keep and len(codes) + 2 > len(self.states):
+            raise IndexError(f"{len(codes)} states are more than the {len(self.states) - 2} that are kept")
+        if mixed is not None and (mixed.shape != (len(codes), 4) or mixed.dtype != np.float32):
+            raise ValueError(f"mixed is {mixed.dtype} {mixed.shape}, not float32 {(len(codes), 4)}")
         y = np.empty((len(codes), 4), dtype=np.float32)
         if not self.compiled:
             for t, base in enumerate(codes.tolist()):
@@ -167,7 +190,7 @@ class BaseReader:
                 if not keep:
                     self.states[0] = self.states[1]
             return y
-        assert mixed is None or (mixed.dtype == np.float32 and mixed.flags.c_contiguous)
+        assert mixed is None or mixed.flags.c_contiguous
         kernels.compiled.bases_follow(
             self._refresh(),
             codes.ctypes.data,
@@ -182,8 +205,8 @@ class BaseReader:
         return y
 
     def count(self, codes: Codes) -> None:
-        """Count bases without predicting them; the state of the net stays where it is."""
-        codes = np.ascontiguousarray(codes, dtype=np.uint8)
+        """Count bases without predicting them; the state of the net stays where it is. Errors as in `follow`."""
+        codes = _known(codes)
         if self.compiled:
             kernels.compiled.bases_count(self._refresh(), codes.ctypes.data, len(codes))
             return
@@ -192,6 +215,7 @@ class BaseReader:
 
     def predict(self, row: int = 0) -> Floats:
         """Return y, (4,), of the next base, by the state in this row; the array is used again by the next call."""
+        self._check_row(row, 1)
         if not self.compiled:
             return self._predict_slowly(row)
         kernels.compiled.bases_predict(self._refresh(), row)
@@ -199,10 +223,18 @@ class BaseReader:
 
     def take(self, base: int, row: int = 0, *, rate: float = 0.0, learn: int = 0) -> None:
         """Learn from the base that `predict` was about, and read it: the next state goes into the next row."""
+        self._check_row(row, 2)
+        if not 0 <= base < BASES:
+            raise UsageError(f"{base} is no known base", hint="bases are 0 to 3")
         if self.compiled:
             kernels.compiled.bases_take(self._plan.ctypes.data, row, base, rate, learn)
         else:
             self._take_slowly(base, row, rate, learn)
+
+    def _check_row(self, row: int, rows: int) -> None:
+        """Raise `IndexError` where the compiled loop, which checks nothing, would go past the states."""
+        if not 0 <= row <= len(self.states) - rows:
+            raise IndexError(f"there is no row {row} of {len(self.states)} states to go on from")
 
     def _make_plan(self) -> NDArray[np.int64]:
         contexts, net = self.contexts, self._net
@@ -298,8 +330,17 @@ class BaseReader:
 
     def history(self, length: int) -> list[int]:
         """Return the last bases, oldest first: `length` of them at the most, and 32."""
-        known = min(self.known, length)
+        known = min(self.known, length, 32)
         return [int(self.registers[0]) >> 2 * k & 3 for k in range(known - 1, -1, -1)]
+
+
+def _known(codes: Codes) -> Codes:
+    """Return codes as the compiled loop reads them, by address: it takes each for a row of U and of the counts."""
+    if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < BASES:
+        place = int(np.argmax((codes < 0) | (codes >= BASES)))
+        hint = "cut the sequence there: the runs of known bases are sequences of their own"
+        raise UsageError(f"base {place + 1} has code {int(codes[place])}, which is no known base", hint=hint)
+    return np.ascontiguousarray(codes, dtype=np.uint8)
 
 
 def _place(context: int, order: int, bits: int) -> tuple[int, int]:
@@ -334,6 +375,8 @@ class _Plain:
         encoder, output = network.encoder, network.output
         grams = encoder.grams.data_ptr() if isinstance(encoder, NGrams) else 0
         assert output.V is not None
+        if not all(w.dtype is torch.float32 and w.is_contiguous() for w in network.parameters()):
+            raise TypeError("the weights of a network that reads bases have to be float32, each in one piece")
         bias, offset = (0 if w is None else w.data_ptr() for w in (cell.bias, output.bias))
         at = self.ngrams.ctypes.data, self.gram_starts.ctypes.data
         weights = [bias, cell.W.data_ptr(), output.V.data_ptr(), offset]
@@ -359,16 +402,12 @@ class _Plain:
 
 def next_state(drive: Floats, activation: str) -> Floats:
     """Return f(drive)."""
-    import torch
-
     given = torch.from_numpy(drive.copy())
     result: Floats = ACTIVATIONS[activation].in_place(given).numpy()
     return result
 
 
 def _array(weight: object) -> Floats:
-    import torch
-
     assert isinstance(weight, torch.Tensor)
     result: Floats = weight.detach().numpy()
     return result

@@ -17,9 +17,9 @@ import torch
 from pydantic import ValidationError
 
 from elman.config import NetworkSettings, first_problem
-from elman.errors import ElmanError, ModelError
+from elman.errors import ElmanError, ModelError, UsageError
 from elman.files import write_text
-from elman.network.bases import BaseReader, Codes, Contexts, bits_for, check_plain
+from elman.network.bases import DENSE_ORDER, BaseReader, Codes, Contexts, bits_for, check_plain
 from elman.network.folder import (
     CARD,
     CONFIG,
@@ -37,6 +37,9 @@ from elman.text.dna import BASES
 from elman.text.segments import packed, unpacked
 
 NETWORK, MIX, COUNTED, LENGTHS = "network.", "counts.weights", "counts.bases", "counts.lengths"
+DAMAGED = "the file is damaged; copy or train it again"
+LARGEST_BITS = 24
+"""Tables of so many places, 64 MB each, may be had for any sequence; larger ones have to be of use."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,19 @@ def new_network(settings: NetworkSettings, generator: torch.Generator) -> Recurr
 
 
 def new_contexts(settings: NetworkSettings, bases: int) -> Contexts:
-    """Return contexts that have counted nothing, with room for so many bases."""
+    """Return contexts that have counted nothing, with room for so many bases.
+
+    Raises
+    ------
+    UsageError
+        for hashed tables far larger than so many bases can fill.
+    """
+    bits, longer = settings.counts_bits or 0, sum(k > DENSE_ORDER for k in settings.counts)
+    if longer and bits > LARGEST_BITS and 2**bits > 8 * bases:
+        raise UsageError(
+            f"network.counts_bits = {bits} is {4 * 2**bits / 1e9:.1f} GB for each of {longer} orders of {bases} bases",
+            hint=f"leave it unset, or at most {LARGEST_BITS}",
+        )
     return Contexts(settings.counts, bits=settings.counts_bits or bits_for(bases))
 
 
@@ -110,38 +125,77 @@ def load_base_model(folder: str | Path) -> BaseModel:
         if a file is missing, damaged, does not fit the others, or is of another kind of model.
     """
     path, config = Path(folder), check_folder(folder, DNA)
+    settings = _settings_of(path / CONFIG, config)
+    lengths = _lengths(path / WEIGHTS)
     try:
-        settings = NetworkSettings.model_validate(config["network"])
-        check_plain(settings)
+        network, contexts = RecurrentNetwork(BASES, settings), new_contexts(settings, sum(lengths))
     except ElmanError as error:
         raise ModelError(f"{path / CONFIG} does not describe a model: {error.message}", hint=error.hint) from error
-    except (KeyError, TypeError, ValueError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else f"it has no {error}"
-        hint = "the file is damaged, or was changed by hand"
-        raise ModelError(f"{path / CONFIG} does not describe a model: {problem}", hint=hint) from error
-    network = RecurrentNetwork(BASES, settings)
-    load_weights(network, path / WEIGHTS, prefix=NETWORK)
-    tensors = load_tensors(path / WEIGHTS, prefix="counts.")
-    contexts = new_contexts(settings, 0)
-    counted = _counted(path / WEIGHTS, tensors, contexts)
+    load_base_weights(path, network, contexts)
+    counted = _counted(path / WEIGHTS, lengths)
     card = read_json(path / CARD) if (path / CARD).exists() else {}
     model = BaseModel(network.eval(), contexts, counted, card)
     model.count()
     return model
 
 
-def _counted(path: Path, tensors: Mapping[str, torch.Tensor], contexts: Contexts) -> list[Codes]:
-    """Give the contexts their weights; return the bases that they counted."""
-    names = [name.removeprefix("counts.") for name in (MIX, COUNTED, LENGTHS)]
-    if missing := [f"counts.{name}" for name in names if name not in tensors]:
-        raise ModelError(f"{path} has no {missing[0]}", hint="the weights belong to another model")
-    mix, bases, lengths = (tensors[name].numpy() for name in names)
-    fits = mix.shape == contexts.weights.shape and mix.dtype == np.float32 and bool(np.isfinite(mix).all())
-    fits = fits and bases.dtype == np.uint8 and bases.ndim == lengths.ndim == 1 and lengths.dtype == np.int64
-    if not (fits and (lengths >= 0).all() and -(-int(lengths.sum()) // 4) == len(bases)):
+def _settings_of(path: Path, config: Mapping[str, Any]) -> NetworkSettings:
+    """Return the shape that config.json describes."""
+    try:
+        settings = NetworkSettings.model_validate(config["network"])
+        if config["vocab_size"] != BASES:
+            raise ValueError(f"vocab_size is {config['vocab_size']!r}, and there are {BASES} bases")
+        if settings.counts_bits is None:
+            raise KeyError("counts_bits")
+        check_plain(settings)
+    except ElmanError as error:
+        raise ModelError(f"{path} does not describe a model: {error.message}", hint=error.hint) from error
+    except (KeyError, TypeError, ValueError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        problem = f"it has no {problem}" if isinstance(error, KeyError) else problem
+        hint = "the file is damaged, or was changed by hand"
+        raise ModelError(f"{path} does not describe a model: {problem}", hint=hint) from error
+    return settings
+
+
+def load_base_weights(folder: Path, network: RecurrentNetwork, contexts: Contexts) -> None:
+    """Read the weights of the net and those that mix from model.safetensors; errors as in `load_base_model`."""
+    path = folder / WEIGHTS
+    mix = _tensor(path, MIX, torch.float32, contexts.weights.ndim)
+    if tuple(mix.shape) != contexts.weights.shape:
         raise ModelError(
-            f"{path}: its counts do not fit config.json", hint="the file is damaged; copy or train it again"
+            f"{path}: {MIX} is {tuple(mix.shape)}, config.json says {contexts.weights.shape}",
+            hint="the weights belong to another model",
         )
-    contexts.weights[:] = mix
-    codes = unpacked(bases, int(lengths.sum()))
-    return np.split(codes, np.cumsum(lengths)[:-1]) if len(lengths) else []
+    if not bool(mix.isfinite().all()):
+        raise ModelError(f"{path}: {MIX} holds values that are no numbers", hint="train it again")
+    load_weights(network, path, prefix=NETWORK)
+    contexts.weights[:] = mix.numpy()
+
+
+def _lengths(path: Path) -> list[int]:
+    """Return the lengths of the sequences that were counted."""
+    lengths: list[int] = _tensor(path, LENGTHS, torch.int64, 1).tolist()
+    if any(length < 0 for length in lengths):
+        raise ModelError(f"{path}: {LENGTHS} are no lengths of sequences", hint=DAMAGED)
+    return lengths
+
+
+def _counted(path: Path, lengths: list[int]) -> list[Codes]:
+    """Return the bases that were counted, a sequence each."""
+    bases, total = _tensor(path, COUNTED, torch.uint8, 1).numpy(), sum(lengths)
+    if -(-total // 4) != len(bases):
+        raise ModelError(f"{path}: {COUNTED} holds {4 * len(bases)} bases, {LENGTHS} say {total}", hint=DAMAGED)
+    codes = unpacked(bases, total)
+    return np.split(codes, np.cumsum(lengths)[:-1]) if lengths else []
+
+
+def _tensor(path: Path, name: str, kind: torch.dtype, dimensions: int) -> torch.Tensor:
+    """Return a tensor of a file, which has to be of this type and number of dimensions."""
+    found = load_tensors(path, prefix=name).get("")
+    if found is None:
+        raise ModelError(f"{path} has no {name}", hint="the weights belong to another model")
+    if found.dtype is not kind or found.dim() != dimensions:
+        said = f"{found.dtype} with {found.dim()} dimensions"
+        raise ModelError(f"{path}: {name} is {said}, not {kind} with {dimensions}", hint=DAMAGED)
+    return found

@@ -10,7 +10,7 @@ import tokenizers as hf
 from pydantic import ValidationError
 
 from elman.config import TextSettings
-from elman.errors import ModelError
+from elman.errors import ModelError, UsageError
 from elman.text.characters import ByteTokenizer, CharTokenizer
 from elman.text.reading import TextSource
 from elman.text.subwords import BPETokenizer
@@ -25,6 +25,14 @@ TOKENIZERS: dict[str, type[Tokenizer]] = {
 }
 
 
+def tokenizer_of(unit: str) -> type[Tokenizer]:
+    """Return the tokenizer of a unit; raises `UsageError` where it has none, as bases need none."""
+    if unit not in TOKENIZERS:
+        hint = "elman train FASTA --unit dna makes a model of DNA"
+        raise UsageError(f"unit {unit} is not of texts: known units are {', '.join(TOKENIZERS)}", hint=hint)
+    return TOKENIZERS[unit]
+
+
 def train_tokenizer(source: TextSource, settings: TextSettings) -> Tokenizer:
     """Build the dictionary of `settings.unit` from a training text, read once, in a stream.
 
@@ -35,7 +43,7 @@ def train_tokenizer(source: TextSource, settings: TextSettings) -> Tokenizer:
     UsageError
         for settings that the unit cannot follow.
     """
-    return TOKENIZERS[settings.unit].train(source.lines(), settings)
+    return tokenizer_of(settings.unit).train(source.lines(), settings)
 
 
 def load_tokenizer(folder: Path, meta: Mapping[str, Any]) -> Tokenizer:
@@ -75,7 +83,12 @@ def _read_meta(meta: Mapping[str, Any], folder: Path) -> tuple[str, TextSettings
         raise ModelError(
             f"{folder / 'config.json'} does not say how the model reads text", hint="copy the model again"
         ) from error
-    if unit != settings.unit or not isinstance(size, int) or not isinstance(unk_trained, bool):
+    if (
+        unit not in TOKENIZERS
+        or unit != settings.unit
+        or not isinstance(size, int)
+        or not isinstance(unk_trained, bool)
+    ):
         raise ModelError(
             f"{folder / 'config.json'}: unit {unit!r} of {size!r} symbols is nothing that this version can read",
             hint=f"known units: {', '.join(TOKENIZERS)}",
