@@ -203,15 +203,32 @@ def best_alpha(table: Counts, contexts: Counts) -> float:
     It maximises $\sum_{cx} n(cx) \log(n(cx) - 1 + \alpha) - \sum_c n(c) \log(n(c) - 1 + 4 \alpha)$, for which it is
     enough to know how many counts have each value. A table of nothing has 1.
     """
+    gains = _left_out(table, contexts)
+    return float(ALPHAS[int(np.argmax(gains))]) if len(gains) else 1.0
+
+
+def best_order(model: MarkovModel) -> int:
+    """Return the order, up to the model's own, that leaving one out likes best for each word, with its best alpha.
+
+    Like `best_alpha` it takes no held-out base. A model of nothing has order 0.
+    """
+    gains = [_left_out(*each) for each in zip(model.tables, model.contexts, strict=True)]
+    means = [
+        float(gain.max() / table.sum(dtype=np.float64)) if len(gain) else -math.inf
+        for gain, table in zip(gains, model.tables, strict=True)
+    ]
+    return int(np.argmax(means))
+
+
+def _left_out(table: Counts, contexts: Counts) -> Floats:
+    """Return what `best_alpha` maximises, for each of ALPHAS; empty for a table of nothing."""
     values, of_values = _histogram(table)
     totals, of_totals = _histogram(contexts)
-    if not len(values):
-        return 1.0
     gains = [
         of_values * values @ np.log(values - 1 + alpha) - of_totals * totals @ np.log(totals - 1 + BASES * alpha)
         for alpha in ALPHAS
     ]
-    return float(ALPHAS[int(np.argmax(gains))])
+    return np.array(gains if len(values) else [])
 
 
 def check_order(order: int) -> None:

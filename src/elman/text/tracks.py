@@ -178,6 +178,11 @@ def _add(file: Any, piece: Piece) -> int:  # noqa: ANN401 - pyBigWig has no type
     return sum(ends) - sum(starts)
 
 
+def check_library() -> None:
+    """Raise `MissingExtra` where pyBigWig is not installed."""
+    _pybigwig()
+
+
 def _pybigwig() -> Any:  # noqa: ANN401 - it has no types
     try:
         import pyBigWig
