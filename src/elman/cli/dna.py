@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from elman.cli import dna_baseline, dna_variants
+from elman.cli import dna_baseline, dna_compress, dna_variants
 
 app = typer.Typer(
     name="dna",
@@ -13,7 +13,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (dna_baseline.baseline, dna_variants.variants):
+for command in (dna_baseline.baseline, dna_variants.variants, dna_compress.compress, dna_compress.decompress):
     app.command()(command)
 
 
