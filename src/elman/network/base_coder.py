@@ -19,7 +19,7 @@ class BaseDecoder:
     """Decodes the bases that a reader predicts, and lets it read them.
 
     What it decodes was encoded with `range_coder.quantize` of the y that `BaseReader.follow` returned, from a reader
-    that was in the same state. The compiled loop is taken where the reader takes its own.
+    that was in the same state.
 
     Parameters
     ----------
@@ -27,13 +27,15 @@ class BaseDecoder:
         predicts, and reads with `keep`: s(t) of a block is left in `states[t + 2]`.
     data
         the coded bases, all of them.
+    compiled
+        whether to take the compiled loop, where it is there and the reader takes its own.
     """
 
-    def __init__(self, reader: BaseReader, data: bytes) -> None:
+    def __init__(self, reader: BaseReader, data: bytes, *, compiled: bool = True) -> None:
         self.reader = reader
         self._data = data
         self._slow: Decoder | None = None
-        if not (reader.compiled and hasattr(kernels.compiled, "bases_decode")):
+        if not (compiled and reader.compiled and hasattr(kernels.compiled, "bases_decode")):
             self._slow = Decoder(io.BytesIO(data).read)
             return
         self._words = np.frombuffer(data, dtype=">u4", count=len(data) // 4).astype(np.uint32)
