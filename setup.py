@@ -31,7 +31,10 @@ setup(
         Extension(
             "elman.network._kernels",
             ["src/elman/network/_kernels.c"],
-            depends=[f"src/elman/network/_{part}.h" for part in ("step", "recurrence", "gates", "features", "bases")],
+            depends=[
+                f"src/elman/network/_{part}.h"
+                for part in ("step", "recurrence", "gates", "features", "bases", "base_coder")
+            ],
             extra_compile_args=COMPILE.get(sys.platform, ["-O2"]),
             extra_link_args=LINK.get(sys.platform, []),
             optional=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from elman.cli import dna_baseline, dna_generate, dna_score, dna_variants
+from elman.cli import dna_baseline, dna_compress, dna_generate, dna_score, dna_variants
 
 app = typer.Typer(
     name="dna",
@@ -13,7 +13,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (dna_score.score, dna_baseline.baseline, dna_variants.variants, dna_generate.generate):
+COMMANDS = (
+    dna_score.score,
+    dna_baseline.baseline,
+    dna_variants.variants,
+    dna_generate.generate,
+    dna_compress.compress,
+    dna_compress.decompress,
+)
+
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -67,6 +67,11 @@ class BaseLearner:
         self.learn(codes, alpha=alpha)
         return y
 
+    @property
+    def mixed(self) -> Floats:
+        """What the contexts added to the logits of a block, (block, 4): to be filled before `learn` is called alone."""
+        return self._mixed
+
     def learn(self, codes: Codes, *, alpha: float) -> None:
         """Let the net learn from a block that the reader has read with `keep`, and go on to the next."""
         if self.network is not None and self.optimizer is not None:

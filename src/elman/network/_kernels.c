@@ -460,6 +460,7 @@ static PyObject *class_softmax(PyObject *self, PyObject *args) {
 #include "_gates.h"
 #include "_features.h"
 #include "_bases.h"
+#include "_base_coder.h"
 
 static PyMethodDef methods[] = {
     {"softmax_error", softmax_error, METH_VARARGS, "Softmax, log-probability of the target and error, row by row."},
@@ -481,6 +482,8 @@ static PyMethodDef methods[] = {
     {"bases_predict", bases_predict, METH_VARARGS, "Predict one base."},
     {"bases_take", bases_take, METH_VARARGS, "Learn from the base that was predicted, and read it."},
     {"bases_count", bases_count, METH_VARARGS, "Count bases in their contexts."},
+    {"bases_frequencies", bases_frequencies, METH_VARARGS, "Frequencies for a range coder, of probabilities."},
+    {"bases_decode", bases_decode, METH_VARARGS, "Predict bases of DNA, decode them, and learn from each."},
     {NULL, NULL, 0, NULL},
 };
 

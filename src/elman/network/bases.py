@@ -192,7 +192,7 @@ class BaseReader:
             return y
         assert mixed is None or mixed.flags.c_contiguous
         kernels.compiled.bases_follow(
-            self._refresh(),
+            self.refresh(),
             codes.ctypes.data,
             len(codes),
             1,
@@ -208,7 +208,7 @@ class BaseReader:
         """Count bases without predicting them; the state of the net stays where it is. Errors as in `follow`."""
         codes = _known(codes)
         if self.compiled:
-            kernels.compiled.bases_count(self._refresh(), codes.ctypes.data, len(codes))
+            kernels.compiled.bases_count(self.refresh(), codes.ctypes.data, len(codes))
             return
         for base in codes.tolist():
             self._read_slowly(base, LEARN_COUNTS)
@@ -218,7 +218,7 @@ class BaseReader:
         self._check_row(row, 1)
         if not self.compiled:
             return self._predict_slowly(row)
-        kernels.compiled.bases_predict(self._refresh(), row)
+        kernels.compiled.bases_predict(self.refresh(), row)
         return self.y
 
     def take(self, base: int, row: int = 0, *, rate: float = 0.0, learn: int = 0) -> None:
@@ -245,7 +245,7 @@ class BaseReader:
         room = (self.states, self.stretched, self.buckets, self.y, self.mixed, self._drive)
         return np.array([*plan, *(a.ctypes.data for a in room)], dtype=np.int64)
 
-    def _refresh(self) -> int:
+    def refresh(self) -> int:
         """Return where the plan is, with the addresses of weights that may have been replaced."""
         if self._net is not None:
             self._plan[9:19] = self._net.plan()
