@@ -1,13 +1,12 @@
-"""Draw bedGraphs of bits per base, smoothed: python docs/plot_track.py OUT.svg WINDOW NAME=FILE ... (needs matplotlib)."""
+"""Draw bedGraphs of bits per base, smoothed: python docs/plot_track.py OUT.svg WINDOW NAME=FILE ..."""
 
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-matplotlib.rcParams["svg.hashsalt"] = "elman"  # the same picture is the same file
 from matplotlib import pyplot as plt
+
+plt.rcParams["svg.hashsalt"] = "elman"  # the same picture is the same file
 
 
 def read(path: Path) -> np.ndarray:
