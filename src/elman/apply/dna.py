@@ -174,12 +174,16 @@ def generate_bases(
     UsageError
         for a prompt with an ambiguous base.
     """
+    if prompt is not None and (prompt >= BASES).any():
+        raise UsageError("the prompt holds an ambiguous base", hint="begin with known bases only")
     reader = BaseReader(model.contexts, model.network)
     reader.begin()
     if prompt is not None and len(prompt):
-        if (prompt >= BASES).any():
-            raise UsageError("the prompt holds an ambiguous base", hint="begin with known bases only")
         reader.follow(prompt)
+    return _generated(reader, count, generator, size)
+
+
+def _generated(reader: BaseReader, count: int, generator: torch.Generator, size: int) -> Iterator[Codes]:
     for start in range(0, count, size):
         draws = torch.rand(min(size, count - start), generator=generator, dtype=torch.float64)
         yield np.fromiter((_drawn(reader, draw) for draw in draws.tolist()), dtype=np.uint8)

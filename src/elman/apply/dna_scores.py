@@ -27,7 +27,7 @@ from elman.text.genome import Genome
 from elman.text.holdout import total_length
 from elman.text.regions import Region, merge, parse_region, without
 
-PIECE = 1 << 18
+PIECE = 1 << 17
 """Bases that are scored in one piece."""
 
 WARMING = 2048

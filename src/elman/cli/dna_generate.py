@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -43,9 +44,8 @@ def generate(
     generator = torch.Generator().manual_seed(chosen)
 
     def sequence() -> Iterator[str]:
-        yield decode(codes)
-        for part in generate_bases(loaded, bases, generator=generator, prompt=codes):
-            yield decode(part)
+        parts = generate_bases(loaded, bases, generator=generator, prompt=codes)
+        return map(decode, chain([codes], parts))
 
     facts = {"model": model, "seed": chosen, "prompt": decode(codes), "bases": bases}
     names = [f"elman_{number}" for number in range(1, records + 1)]
@@ -55,8 +55,9 @@ def generate(
         return
     with writing(out) as sink:
         for name in names:
+            drawn = sequence()
             sink.write(f">{name} drawn from {Path(model).name} with seed {chosen}\n".encode())
-            for line in wrapped(sequence(), line_width):
+            for line in wrapped(drawn, line_width):
                 sink.write(line.encode())
     seconds = round(time.perf_counter() - start, 3)
     if as_json:

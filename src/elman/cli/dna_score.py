@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 RECIPE = "recipe:"
+TRACK = 1 << 15
+"""Bases whose lines of a track are in memory at once."""
 
 
 def score(
@@ -275,7 +277,9 @@ def _tracks(pieces: Iterable[ScoredPiece]) -> Iterator[Piece]:
     from elman.text.tracks import Piece
 
     for piece in pieces:
-        yield Piece(piece.score.region.name, piece.start, -piece.values / math.log(2))
+        for at in range(0, len(piece.values), TRACK):
+            bits = -piece.values[at : at + TRACK] / math.log(2)
+            yield Piece(piece.score.region.name, piece.start + at, bits)
 
 
 def check_track(per_base: str | None, as_json: bool) -> None:
