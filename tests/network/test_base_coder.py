@@ -1,6 +1,8 @@
-"""Bases come back from a range coder: to the same bits in the compiled loop, in its slow twin, and as they were read."""
+"""Bases come back from a range coder: to the same bits in the compiled loop, in its slow twin, and one by one."""
 
 from __future__ import annotations
+
+import contextlib
 
 import numpy as np
 import pytest
@@ -118,12 +120,10 @@ def test_bytes_that_end_early_or_go_on_or_are_others_are_noticed(loop: bool) -> 
             decode(coded)
     with pytest.raises(TextError, match="go on after the last base"):
         decode(data + bytes(4))
-    with pytest.raises(TextError, match="are damaged, or were coded with other probabilities|cut short"):
+    with pytest.raises(TextError, match=r"are damaged, or were coded with other probabilities|cut short"):
         decode(b"\xff" * 1000)
-    try:
+    with contextlib.suppress(TextError):
         assert not np.array_equal(decode(data[:6] + b"\x55\xaa" + data[8:]), codes)
-    except TextError:
-        pass
 
 
 @compiled_only

@@ -260,18 +260,11 @@ def differences(facts: Mapping[str, Any]) -> list[str]:
     >>> differences(surroundings() | {"torch": "1.0"})[0].startswith("torch 1.0 (here ")
     True
     """
-    here = surroundings()
-    named = {True: "with", False: "without"}
-    found = []
-    for name, now in here.items():
-        then = facts.get(name)
-        if then == now:
-            continue
-        if name == "compiled":
-            found.append(f"{named[bool(then)]} compiled loops (here {named[now]})")
-        else:
-            found.append(f"{name} {then} (here {now})")
-    return found
+    shown = {True: "on", False: "off"}
+    now = surroundings()
+    changed = [name for name in now if facts.get(name) != now[name]]
+    values = ((name, *(shown.get(each, each) for each in (facts.get(name), now[name]))) for name in changed)
+    return [f"{name.replace('compiled', 'compiled loops')} {then} (here {here})" for name, then, here in values]
 
 
 def digest_of_model(folder: str | Path) -> str:
