@@ -167,7 +167,7 @@ def test_a_config_that_lacks_something_is_refused(folder: Path, key: str) -> Non
         ({"counts": [2] * 25}, "does not describe a model"),
         ({"counts_bits": None}, "has no 'counts_bits'"),
         ({"counts_bits": 31}, "does not describe a model"),
-        ({"counts_bits": 30}, "4.3 GB for each of 1 orders of 118 bases"),
+        ({"counts_bits": 30}, "4.3 GB an order, more than 118 bases can fill"),
         ({"counts_bits": "many"}, "does not describe a model"),
         ({"unheard": 1}, "does not describe a model"),
     ],
@@ -189,7 +189,7 @@ def test_tables_that_bases_cannot_fill_are_refused_before_they_are_made(monkeypa
     made: list[int] = []
     monkeypatch.setattr("elman.network.bases_folder.Contexts", lambda orders, bits: made.append(bits))
     settings = NetworkSettings(counts=[16, 24], counts_bits=30)
-    with pytest.raises(UsageError, match=r"4\.3 GB for each of 2 orders"):
+    with pytest.raises(UsageError, match=r"4\.3 GB an order"):
         new_contexts(settings, 10_000_000)
     assert not made
     new_contexts(settings, 3_100_000_000)
