@@ -52,11 +52,7 @@ def test_json_holds_what_the_card_does(elman: Elman, fasta: Path, tmp_path: Path
     card = json.loads((tmp_path / "m" / "card.json").read_text())
     assert values == {"model": str(tmp_path / "m"), **card["result"], "parameters": card["parameters"]}
     assert card["valid"]["regions"] == ["one:1-700"] and card["train"]["skipped"] == 2
-    assert (
-        card["command"].startswith("elman train ")
-        and "--holdout one" in card["command"]
-        and not result.err.strip("\n").startswith("held")
-    )
+    assert card["command"].startswith("elman train ") and "--holdout one" in card["command"]
 
 
 def test_the_defaults_alone_train_a_plain_net(elman: Elman, fasta: Path, tmp_path: Path) -> None:
@@ -90,7 +86,7 @@ def test_the_progress_of_dna_is_in_bits_a_base(
     monkeypatch.setattr("elman.cli.progress.SECONDS_BETWEEN_LINES", 0.0)
     lines = elman("train", fasta, "--unit", "dna", "--out", tmp_path / "m", *SMALL).err.splitlines()
     updates = [line for line in lines if line.startswith("pass 1/2 ")]
-    assert len(updates) == 29 and all("bits a base, " in line and line.endswith(" bases/s") for line in updates)
+    assert len(updates) == 30 and all("bits a base, " in line and line.endswith(" bases/s") for line in updates)
     assert updates[-1].startswith("pass 1/2 100%: ") and not any("perplexity" in line for line in lines)
 
 
@@ -100,7 +96,7 @@ def test_the_progress_of_dna_is_in_bits_a_base(
         (["--cell", "lstm"], "without network.cell"),
         (["--layers", "2"], "without network.layers"),
         (["--tied"], "without network.tied"),
-        (["--output", "class"], "without network.output"),
+        (["--set", "output=class"], "without network.output"),
         (["--dropout", "0.2"], "does not follow network.dropout = 0.2"),
         (["--set", "weight_dropout=0.2"], "does not follow network.weight_dropout"),
         (["--set", "noise=0.1"], "does not follow learn.noise"),
@@ -118,7 +114,7 @@ def test_the_progress_of_dna_is_in_bits_a_base(
         (["--vocab-size", "9"], "does not follow text.vocab_size"),
         (["--input", "ngram:12"], "row of U for every n-gram"),
         (["--set", "counts=[25]"], "network.counts.0 = 25 cannot be"),
-        (["--set", "counts=[16]", "--set", "counts_bits=30"], "4.3 GB for each of 1 orders"),
+        (["--set", "counts=[16]", "--set", "counts_bits=30"], "4.3 GB an order, more than 900 bases can fill"),
         (["--valid", "x.fa", "--holdout", "0.1"], "cannot be given together"),
         (["--holdout", "three"], "no record 'three'"),
         (["--holdout", "one:5-9999"], "past the end"),
@@ -164,7 +160,7 @@ def test_a_model_of_dna_is_none_of_a_text(elman: Elman, fasta: Path, tmp_path: P
 
 def test_a_run_of_dna_is_not_resumed_as_one_of_a_text(elman: Elman, fasta: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "elman", "train", str(fasta), "--out", str(tmp_path / "m")]
-    many = ["--unit", "dna", *SMALL, "--set", "epochs=100000", "--set", "patience=100000", "--schedule", "constant"]
+    many = ["--unit", "dna", *SMALL, "--epochs", "99999", "--set", "patience=99999", "--schedule", "constant"]
     running = subprocess.Popen([*words, *many], stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None
     for line in running.stderr:
