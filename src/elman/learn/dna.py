@@ -96,8 +96,11 @@ def train_dna(
     torch.set_num_threads(settings.learn.threads)
     data = _Data(train, valid, holdout)
     listener = listener or Listener()
-    listener.on_start(data.said)
     trainer = BaseTrainer(settings, data.training, data.held_out, folder, listener=listener, should_stop=should_stop)
+    if not settings.network.counts:
+        listener.on_start("no contexts are counted, so this is a plain net alone; --recipe dna mixes both")
+    if data.said:
+        listener.on_start(data.said)
     if going_on:
         trainer.resume(data.facts)
     else:

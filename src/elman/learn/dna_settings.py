@@ -47,6 +47,8 @@ def check_dna(settings: Settings) -> None:
         raise UsageError(f"unit {settings.text.unit} is not trained on DNA", hint="add --unit dna")
     if settings.learn.device != "cpu":
         raise UsageError("unit dna trains on the cpu, one base after the other", hint="leave the device alone")
+    if settings.learn.regime != "running":
+        raise UsageError(f"unit dna has no regime {settings.learn.regime}", hint="leave the regime alone")
     check_plain(settings.network)
     if settings.learn.optimizer == "nt-asgd":
         raise UsageError(

@@ -83,10 +83,10 @@ def new_contexts(settings: NetworkSettings, bases: int) -> Contexts:
     UsageError
         for hashed tables far larger than so many bases can fill.
     """
-    bits, longer = settings.counts_bits or 0, sum(k > DENSE_ORDER for k in settings.counts)
-    if longer and bits > LARGEST_BITS and 2**bits > 8 * bases:
+    bits, hashed = settings.counts_bits or 0, any(k > DENSE_ORDER for k in settings.counts)
+    if hashed and bits > LARGEST_BITS and 2**bits > 8 * bases:
         raise UsageError(
-            f"network.counts_bits = {bits} is {4 * 2**bits / 1e9:.1f} GB for each of {longer} orders of {bases} bases",
+            f"network.counts_bits = {bits} is {4 * 2**bits / 1e9:.1f} GB an order, more than {bases} bases can fill",
             hint=f"leave it unset, or at most {LARGEST_BITS}",
         )
     return Contexts(settings.counts, bits=settings.counts_bits or bits_for(bases))

@@ -168,7 +168,7 @@ def check_folder(folder: str | Path, task: str) -> dict[str, Any]:
         raise ModelError(f"{path} is not a folder", hint="a model is a folder, with config.json in it")
     config = read_json(path / CONFIG)
     _check_version(path, config)
-    found = config.get("task", LANGUAGE)
+    found = str(config.get("task", LANGUAGE))
     if found != task:
         known = {LANGUAGE: "a language model", CLASSIFY: "a classifier", DNA: "a model of DNA"}
         readers = {
