@@ -261,10 +261,13 @@ def differences(facts: Mapping[str, Any]) -> list[str]:
     True
     """
     shown = {True: "on", False: "off"}
-    now = surroundings()
-    changed = [name for name in now if facts.get(name) != now[name]]
-    values = ((name, *(shown.get(each, each) for each in (facts.get(name), now[name]))) for name in changed)
-    return [f"{name.replace('compiled', 'compiled loops')} {then} (here {here})" for name, then, here in values]
+    found = []
+    for name, here in surroundings().items():
+        then = facts.get(name)
+        if then != here:
+            label = "compiled loops" if name == "compiled" else name
+            found.append(f"{label} {shown.get(then, then)} (here {shown.get(here, here)})")
+    return found
 
 
 def digest_of_model(folder: str | Path) -> str:
