@@ -260,14 +260,17 @@ def differences(facts: Mapping[str, Any]) -> list[str]:
     >>> differences(surroundings() | {"torch": "1.0"})[0].startswith("torch 1.0 (here ")
     True
     """
-    shown = {True: "on", False: "off"}
     found = []
     for name, here in surroundings().items():
         then = facts.get(name)
         if then != here:
             label = "compiled loops" if name == "compiled" else name
-            found.append(f"{label} {shown.get(then, then)} (here {shown.get(here, here)})")
+            found.append(f"{label} {_shown(then)} (here {_shown(here)})")
     return found
+
+
+def _shown(value: object) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def digest_of_model(folder: str | Path) -> str:
