@@ -260,11 +260,17 @@ def differences(facts: Mapping[str, Any]) -> list[str]:
     >>> differences(surroundings() | {"torch": "1.0"})[0].startswith("torch 1.0 (here ")
     True
     """
-    shown = {True: "on", False: "off"}
-    now = surroundings()
-    changed = [name for name in now if facts.get(name) != now[name]]
-    values = ((name, *(shown.get(each, each) for each in (facts.get(name), now[name]))) for name in changed)
-    return [f"{name.replace('compiled', 'compiled loops')} {then} (here {here})" for name, then, here in values]
+    found = []
+    for name, here in surroundings().items():
+        then = facts.get(name)
+        if then != here:
+            label = "compiled loops" if name == "compiled" else name
+            found.append(f"{label} {_shown(then)} (here {_shown(here)})")
+    return found
+
+
+def _shown(value: object) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def digest_of_model(folder: str | Path) -> str:
