@@ -31,7 +31,7 @@ class Section(BaseModel):
 class TextSettings(Section):
     """How text becomes symbols."""
 
-    unit: Literal["word", "char", "byte", "bpe"] = Field("word", description="what one symbol is")
+    unit: Literal["word", "char", "byte", "bpe", "dna"] = Field("word", description="what one symbol is")
     vocab_size: int | None = Field(
         None, gt=0, lt=2**31, description="dictionary size D, special symbols included; the most frequent are kept"
     )

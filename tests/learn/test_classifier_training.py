@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from elman.config import build, read_recipe, recipe_names
 from elman.errors import OutputError, TextError, TrainingError, UsageError
-from elman.learn.classify import DEFAULTS, Plan, classifier_settings, train_classifier
+from elman.learn.classify import DEFAULTS, classifier_settings, train_classifier
 from elman.learn.fitting import Inputs, epoch_batches, judge, log_probs, scoring_batches
 from elman.learn.logistic import PENALTIES, descend, fit_linear
+from elman.learn.several import Plan
 from elman.network.classifier_folder import ClassifierModel
 from elman.network.points import Feedforward, Linear
 from elman.text.fronts import Encoded

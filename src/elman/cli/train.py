@@ -37,7 +37,7 @@ def train(
             help="how w(t) comes in: rows of U, of the last N too, or begun from FILE or a BERT; or a BERT reads along",
         ),
     ] = None,
-    unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe")] = None,
+    unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe|dna")] = None,
     vocab_size: Annotated[int | None, setting("vocab_size")] = None,
     min_count: Annotated[int | None, setting("min_count")] = None,
     lowercase: Annotated[bool | None, setting("lowercase")] = None,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from elman.config import TextSettings
 from elman.errors import ModelError
+from elman.text.bases import DnaTokenizer
 from elman.text.characters import ByteTokenizer, CharTokenizer
 from elman.text.reading import TextSource
 from elman.text.subwords import BPETokenizer
@@ -22,6 +23,7 @@ TOKENIZERS: dict[str, type[Tokenizer]] = {
     "char": CharTokenizer,
     "byte": ByteTokenizer,
     "bpe": BPETokenizer,
+    "dna": DnaTokenizer,
 }
 
 
