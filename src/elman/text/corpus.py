@@ -94,7 +94,7 @@ def build_corpus(source: TextSource, tokenizer: Tokenizer, *, cache_folder: Path
             return _cached(source, tokenizer, default_cache_folder(), digest, text_digest)
         except OutputError:
             pass  # a cache is a convenience: go on without it
-    return _cached(source, tokenizer, _temporary_folder(), digest, text_digest)
+    return _cached(source, tokenizer, temporary_cache_folder(), digest, text_digest)
 
 
 def default_cache_folder() -> Path:
@@ -109,7 +109,8 @@ def default_cache_folder() -> Path:
 
 
 @cache
-def _temporary_folder() -> Path:
+def temporary_cache_folder() -> Path:
+    """Return a folder for what is not kept; it goes when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="elman-cache-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
