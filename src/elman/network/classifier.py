@@ -163,6 +163,7 @@ class RecurrentClassifier(nn.Module):
             net.add_module("encoder", Vectors(inputs, net.encoder.U.shape[1]))
         return net
 
+    @torch.no_grad()
     def initialize(self, generator: torch.Generator, *, silent: int | None = None) -> None:
         """Draw the weights, as `RecurrentNetwork.initialize` does; where T states are judged, V is T times less."""
         self.body.initialize(generator, silent=silent)

@@ -14,18 +14,16 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from elman.config import TextSettings
 from elman.errors import TextError
+from elman.text.dna import BASES, CODE_OF_BYTE, LETTERS, NO_BASE, foreign_hint
 from elman.text.labelled import Labelled
 from elman.text.symbols import UNK, Block, Ids, Tokenizer, refuse, vocabulary_list
 
-BASES = "ACGT"
-AMBIGUOUS = "NRYSWKMBDHV"
-"""What the IUPAC code has besides: any base, and every pair and triple of them."""
 END = "\n"
-TOKENS = (*BASES, UNK, END)
+TOKENS = (*LETTERS[:BASES], UNK, END)
 
 
 class DnaTokenizer(Tokenizer):
-    r"""The bases A, C, G, T (0 to 3) in either case, `<unk>` (4) for N and the other IUPAC letters, and "\n" (5).
+    r"""The bases A, C, G, T (0 to 3, U is T) in either case, `<unk>` (4) for all other letters, and "\n" (5).
 
     The complement of base b is 3 - b.
     """
@@ -65,7 +63,7 @@ class DnaTokenizer(Tokenizer):
     def library(self) -> hf.Tokenizer:
         """The same tokenizer in the `tokenizers` library."""
         library = hf.Tokenizer(models.WordLevel({token: id for id, token in enumerate(TOKENS)}, UNK))
-        upper: list[Any] = [normalizers.Replace(base.lower(), base) for base in BASES]
+        upper: list[Any] = [normalizers.Replace(letter, base) for letter, base in zip("acgtUu", "ACGTTT", strict=True)]
         library.normalizer = normalizers.Sequence(upper)
         library.pre_tokenizer = pre_tokenizers.Split(hf.Regex(r"[\s\S]"), "isolated")
         library.decoder = decoders.Fuse()
@@ -110,9 +108,8 @@ class DnaTokenizer(Tokenizer):
 
 
 def _table() -> Ids:
-    table = np.full(256, len(TOKENS), dtype=np.uint32)
-    for id, base in enumerate(BASES):
-        table[[ord(base), ord(base.lower())]] = id
+    codes = np.frombuffer(CODE_OF_BYTE, dtype=np.uint8)
+    table = np.where(codes < BASES, codes, len(TOKENS)).astype(np.uint32)
     table[ord(END)] = DnaTokenizer.end_id
     return table
 
@@ -132,11 +129,11 @@ def reverse_complement(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     [4, 2, 2, 3]
     """
     other = ids[::-1]
-    return np.where(other < len(BASES), len(BASES) - 1 - other, other)
+    return np.where(other < BASES, BASES - 1 - other, other)
 
 
 def ambiguous(data: Labelled) -> Counter[str]:
-    """Count the letters of sequences that are no base but may be one, in upper case, most frequent first.
+    """Count the letters of sequences that stand for several bases, in upper case.
 
     Raises
     ------
@@ -145,15 +142,12 @@ def ambiguous(data: Labelled) -> Counter[str]:
     """
     counts: Counter[str] = Counter()
     for example in data.examples:
-        others = Counter(example.sequence.upper().translate(_WITHOUT_BASES))
-        for letter in others:
-            if letter not in AMBIGUOUS:
-                raise TextError(
-                    f"{data.name}, line {example.line}: there is {letter!r} in the sequence, which is no base",
-                    hint=f"bases are {', '.join(BASES)}, and {', '.join(AMBIGUOUS)} where it is not known which",
-                )
-        counts.update(others)
-    return Counter(dict(counts.most_common()))
-
-
-_WITHOUT_BASES = {ord(base): None for base in BASES}
+        codes = example.sequence.encode("ascii", errors="replace").translate(CODE_OF_BYTE)
+        if (place := codes.find(NO_BASE)) >= 0:
+            letter = example.sequence[place]
+            raise TextError(
+                f"{data.name}, line {example.line}: letter {place + 1} of the sequence is {letter!r}, which is no base",
+                hint=foreign_hint(min(ord(letter), 127)),
+            )
+        counts.update(LETTERS[code] for code in codes if code >= BASES)
+    return counts
