@@ -89,8 +89,8 @@ def check_plan(plan: Plan, unit: str | None) -> None:
 def shape_of(front: Front, labels: Sequence[str], settings: Settings, plan: Plan) -> Shape:
     """Return the shape of the nets."""
     symbols = front if isinstance(front, SymbolFront) else None
-    check_plan(plan, symbols and symbols.tokenizer.unit)
-    placed = symbols and symbols.placed
+    check_plan(plan, symbols.tokenizer.unit if symbols else None)
+    placed = symbols.placed if symbols else None
     return Shape(
         front.kind,
         tuple(labels),
