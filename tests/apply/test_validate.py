@@ -160,7 +160,7 @@ def test_what_cannot_be_is_refused_before_any_work() -> None:
     data = windows(30, 9)
     with pytest.raises(UsageError, match="'halve' looks at validation"):
         validate(data, [trial(("recurrent",), schedule="halve")])
-    with pytest.raises(UsageError, match="no try has the net 'linear_places'"):
+    with pytest.raises(UsageError, match="no try has the net 'linear-places'"):
         validate(data, [trial()], net="linear_places")
     with pytest.raises(UsageError, match="40 folds of 30 examples"):
         validate(data, [trial()], folds=40)

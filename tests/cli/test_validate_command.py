@@ -73,7 +73,7 @@ def test_training_and_prediction_read_bases_in_either_case_and_both_strands(
         (["--folds", "1"], "--folds '1' cannot be"),
         (["--folds", "leave-two-out"], "--folds 'leave-two-out' cannot be"),
         (["--folds", "50"], "50 folds of 40 examples cannot be"),
-        (["--net", "linear-places"], "no try has the net 'linear_places'"),
+        (["--net", "linear-places"], "no try has the net 'linear-places'"),
         (["--net", "best"], "--net 'best' cannot be"),
         (["--pool", "place"], "did you mean places?"),
         (["--try", "pool=frist"], "--try pool 'frist' cannot be"),
@@ -118,4 +118,4 @@ def test_prediction_names_the_line_of_a_sequence_of_another_length(elman: Elman,
     assert result.code == 1 and "line 3: 3 symbols, and 8 were expected" in result.err
     (tmp_path / "some.txt").write_text("acgtacgt\n")
     result = elman("classify", "predict", model, tmp_path / "some.txt", "--net", "linear-places")
-    assert "has no net 'linear_places'" in result.err
+    assert "has no net 'linear-places'" in result.err

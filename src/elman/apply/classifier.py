@@ -105,7 +105,7 @@ class Classifier:
     def log_probs(self, x: Inputs, *, net: str | None = None) -> NDArray[np.float64]:
         """Return the natural logarithm of the probability of each label, (N, K).
 
-        `net` is `recurrent`, `feedforward`, `linear`, or, with places, `feedforward_places` or `linear_places`; by
+        `net` is `recurrent`, `feedforward`, `linear`, or, with places, `feedforward-places` or `linear-places`; by
         default the recurrent net, or for points the feedforward.
         """
         return classify.probabilities(self.model, _encode(self.model.front, x), net)

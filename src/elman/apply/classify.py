@@ -113,15 +113,16 @@ class Comparison:
 def probabilities(model: ClassifierModel, encoded: Encoded, net: str | None = None) -> NDArray[np.float64]:
     """Return log y of a net, (N, K): by default the recurrent one, or for points the feedforward one."""
     net = net or (FEEDFORWARD if model.nets.recurrent is None else RECURRENT)
-    chosen = getattr(model.nets, net, None) if net in NETS else None
+    name = net.replace("-", "_")
+    chosen = getattr(model.nets, name, None) if name in NETS else None
     if chosen is None:
-        known = [name for name in NETS if getattr(model.nets, name) is not None]
+        known = [name.replace("_", "-") for name in NETS if getattr(model.nets, name) is not None]
         raise UsageError(f"this classifier has no net {net!r}", hint=f"known: {', '.join(known)}")
     device = next(chosen.parameters()).device
     strands = [encoded]
     if model.shape.strands == "both":
         strands.append(symbol_front(model).other_strand(encoded))
-    return mean_of([log_probs(chosen, Inputs.of(each, net), len(model.labels), device) for each in strands])
+    return mean_of([log_probs(chosen, Inputs.of(each, name), len(model.labels), device) for each in strands])
 
 
 def mean_of(found: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -203,6 +203,7 @@ def validate(
     labels = tuple(labels_of(data, least=3))  # one to judge, and two for the inner folds
     nets = _nets(trials, net)
     check_trials(data, trials)
+    torch.set_num_threads(trials[0].settings.learn.threads or 1)
     draw = np.random.default_rng(seed)
     dealt = np.arange(len(data)) if folds is None else stratified_folds(data.labels, folds, draw)
     count = int(dealt.max()) + 1
@@ -227,10 +228,9 @@ def _nets(trials: Sequence[Trial], net: str | None) -> list[str]:
     """Return the nets that some trial is for, and has."""
     nets = [name for name in NETS if any(_has(trial, name) for trial in trials)]
     if net is not None and net not in nets:
-        hint = (
-            "give places of 1 or more for nets with places" if net.endswith("_places") else f"known: {', '.join(nets)}"
-        )
-        raise UsageError(f"no try has the net {net!r}", hint=hint)
+        known = ", ".join(name.replace("_", "-") for name in nets)
+        more = "; places=1 or more brings those with places" if net.endswith("_places") else ""
+        raise UsageError(f"no try has the net {net.replace('_', '-')!r}", hint=f"known: {known}{more}")
     return nets
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="classify",
-    help="Many symbols in, one label out: train, evaluate, predict.",
+    help="Many symbols in, one label out: train, evaluate, predict, validate.",
     no_args_is_help=False,
     rich_markup_mode=None,
 )
@@ -67,7 +67,7 @@ Features = Annotated[int, typer.Option(min=1, help="bags hold so many n-grams at
 
 @app.callback(invoke_without_command=True)
 def classify(context: typer.Context) -> None:
-    """Many symbols in, one label out: train, evaluate, predict."""
+    """Many symbols in, one label out: train, evaluate, predict, validate."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -241,7 +241,7 @@ def predict(
     loaded = _load(model, device, threads)
     from elman.apply.classify import predict as run
 
-    for answer in run(loaded, text, labelled=labelled, header=header, net=net.replace("-", "_")):
+    for answer in run(loaded, text, labelled=labelled, header=header, net=net):
         if as_json:
             print_json_line({"label": answer.label, "probabilities": answer.probabilities, "sequence": answer.sequence})
         else:
