@@ -169,13 +169,15 @@ def _show(found: Validation) -> None:
     print(f"{found.name}: {total} sequences, {len(found.labels)} labels, {len(found.folds)} folds, {tries} tries")
     names = {"chosen": "chosen on inner folds", **NAMES, "majority": "label seen most"}
     width = max(len(names[name]) for name in found.scores)
-    print(f"{'':{width}}  right  accuracy  95 % interval  " + ("accuracy without copies" if found.apart else ""))
+    print(f"{'':{width}}  right  accuracy  95 % interval" + ("    without copies" if found.apart else ""))
     for name, score in found.scores.items():
         low, high = score.interval
         apart = f"    {found.apart[name].accuracy:.4f}" if found.apart else ""
         print(f"{names[name]:{width}}  {score.right:5}  {score.accuracy:8.4f}  {low:.4f} - {high:.4f}{apart}")
     if found.apart:
         copies = sum(int(fold.copies.sum()) for fold in found.folds)
-        note(f"{copies} sequences stand, when they are judged, among those learnt from too: copies are without them")
+        note(
+            f"{copies} sequences stand, when they are judged, among those learnt from too; the last column leaves them out"
+        )
     if len(found.labels) <= SHOWN_LABELS:
-        show_confusion(found.labels, found.confusion.tolist(), "what was chosen says")
+        show_confusion(found.labels, found.confusion.tolist(), "the net that was chosen says")
