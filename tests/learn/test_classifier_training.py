@@ -16,14 +16,18 @@ from hypothesis import strategies as st
 
 from elman.config import build, read_recipe, recipe_names
 from elman.errors import OutputError, TextError, TrainingError, UsageError
-from elman.learn.classify import DEFAULTS, Plan, classifier_settings, train_classifier
+from elman.learn import optimizers
+from elman.learn.classify import DEFAULTS, classifier_settings, train_classifier
 from elman.learn.fitting import Inputs, epoch_batches, judge, log_probs, scoring_batches
 from elman.learn.logistic import PENALTIES, descend, fit_linear
+from elman.learn.several import Plan
+from elman.network.classifier import members_of
 from elman.network.classifier_folder import ClassifierModel
 from elman.network.points import Feedforward, Linear
 from elman.text.fronts import Encoded
 from elman.text.labelled import read_labelled, stratified_split
 
+PLAN = ("pool", "ngrams", "share", "direction", "members")
 SMALL = {"unit": "char", "hidden": 8, "epochs": 2, "threads": 1}
 
 
@@ -44,7 +48,7 @@ def order_matters(count: int, seed: int) -> str:
 def trained(folder: Path, text: str, out: Path | None = None, **settings: Any) -> ClassifierModel:
     path = folder / "train.tsv"
     path.write_text(text)
-    plan = Plan(**{name: settings.pop(name) for name in ("pool", "ngrams", "share") if name in settings})
+    plan = Plan(**{name: settings.pop(name) for name in PLAN if name in settings})
     return train_classifier(path, out, SMALL | settings, plan=plan)[0]
 
 
@@ -242,3 +246,29 @@ def test_inputs_are_scored_in_their_own_order() -> None:
     with torch.no_grad():
         slow = torch.cat([net(torch.from_numpy(encoded.rows[i : i + 1])) for i in range(700)])  # type: ignore[arg-type]
     np.testing.assert_allclose(found, slow, rtol=1e-5)
+
+
+def test_rows_of_n_grams_that_no_batch_reads_shrink_like_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They shrink when they are next read; the slow twin shrinks every row with every update."""
+    weights = []
+    for late in (optimizers.LATE, set()):
+        monkeypatch.setattr(optimizers, "LATE", late)
+        orders: dict[str, Any] = {"encoder": "n-gram", "network.ngrams": [2, 3]}
+        model = trained(tmp_path, order_matters(60, 3), beta=0.05, batch=4, direction="both", **orders)
+        weights.append(dict(model.nets.named_parameters()))
+    assert {"recurrent.body.encoder.grams", "recurrent.back.encoder.grams"} < weights[0].keys()
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_members_are_trained_from_starts_of_their_own_and_the_first_is_the_one_alone(tmp_path: Path) -> None:
+    text = order_matters(60, 4)
+    alone, together = trained(tmp_path, text), trained(tmp_path, text, members=2)
+    assert together.nets.recurrent is not None and alone.nets.recurrent is not None
+    first, second = members_of(together.nets.recurrent)
+    for (name, weight), other in zip(alone.nets.recurrent.named_parameters(), first.parameters(), strict=True):
+        assert torch.equal(weight, other), name
+    assert not torch.equal(first.get_parameter("body.encoder.U"), second.get_parameter("body.encoder.U"))
+    assert [each["epochs"] for each in together.card["result"]["recurrent"]["members"]] == [2, 2]

@@ -11,11 +11,12 @@ import torch
 
 from elman.config import NetworkSettings, TextSettings
 from elman.errors import ModelError, OutputError
+from elman.learn.fitting import Inputs, log_probs
 from elman.network import classifier_folder
-from elman.network.classifier_folder import ClassifierModel, Nets, Shape, load_classifier, save_classifier
+from elman.network.classifier_folder import NETS, ClassifierModel, Nets, Shape, load_classifier, save_classifier
 from elman.network.folder import load_model, save_config, save_weights
 from elman.network.model import RecurrentNetwork
-from elman.text.bags import NgramDictionary
+from elman.text.bags import NgramDictionary, PlacedDictionary
 from elman.text.fronts import Front, PointFront, SymbolFront, VectorFront
 from elman.text.tokenizers import TOKENIZERS
 
@@ -32,6 +33,21 @@ def model_of(kind: str) -> ClassifierModel:
         front = PointFront(shift, scale) if kind == "points" else VectorFront(shift, scale)
     order = 2 if kind == "symbols" else 0
     shape = Shape(kind, ("a", "ü"), front.inputs, front.features, order, "mean", NetworkSettings(hidden=5))
+    return made(shape, front)
+
+
+def model_of_bases() -> ClassifierModel:
+    tokenizer = TOKENIZERS["dna"].train(["acgtn"], TextSettings(unit="dna"))
+    ids = [[0, 1, 2, 3, 4]]
+    front = SymbolFront(tokenizer, NgramDictionary.of(ids, 2), PlacedDictionary.of(ids, 3), 5)
+    sizes = {"length": 5, "placed": front.placed and len(front.placed), "places": 3}
+    reading = {"direction": "both", "strands": "both", "members": 2}
+    network = NetworkSettings(hidden=5, encoder="n-gram")
+    shape = Shape("symbols", ("a", "ü"), front.inputs, front.features, 2, "places", network, **sizes, **reading)
+    return made(shape, front)
+
+
+def made(shape: Shape, front: Front) -> ClassifierModel:
     nets = Nets(shape)
     for weight in nets.parameters():
         torch.nn.init.uniform_(weight, generator=torch.Generator().manual_seed(1))
@@ -56,6 +72,28 @@ def test_a_classifier_is_read_back_as_it_was_written(kind: str, tmp_path: Path) 
         assert np.array_equal(array, second.front.arrays()[name])
     assert (tmp_path / "model" / "tokenizer.json").exists() == (kind == "symbols")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_one_of_bases_at_places_is_read_back_with_all_its_members(tmp_path: Path) -> None:
+    first = model_of_bases()
+    save_classifier(tmp_path / "model", first)
+    second = load_classifier(tmp_path / "model")
+    assert second.shape == first.shape
+    weights = second.nets.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in first.nets.named_parameters())
+    assert {name for name in weights if name.startswith("recurrent.nets.1.back.")}
+    encoded = second.front.encode(["acgtn", "ggttc"])  # type: ignore[arg-type]
+    for name in NETS:
+        a, b = (log_probs(getattr(nets, name), Inputs.of(encoded, name), 2) for nets in (first.nets, second.nets))
+        assert np.array_equal(a, b)
+
+
+def test_a_folder_of_an_earlier_version_reads_forward_and_has_no_places(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    for key in ("direction", "strands", "members", "length", "placed", "places"):
+        del config[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_classifier(folder).shape == model_of("symbols").shape
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

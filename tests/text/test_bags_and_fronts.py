@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.config import TextSettings
-from elman.errors import UsageError
-from elman.text.bags import NgramDictionary
-from elman.text.fronts import FRONTS, PointFront, SymbolFront, VectorFront, symbols_of
+from elman.errors import TextError, UsageError
+from elman.text.bags import NgramDictionary, PlacedDictionary
+from elman.text.fronts import FRONTS, PointFront, SymbolFront, VectorFront, check_sequences, symbols_of
+from elman.text.labelled import Example, Labelled
 from elman.text.tokenizers import TOKENIZERS
 
 sequences = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), min_size=1, max_size=5)
@@ -40,7 +41,43 @@ def test_a_dictionary_is_made_again_of_its_table() -> None:
     assert bag.ids.tolist() == again.ids.tolist() and bag.counts.tolist() == again.counts.tolist()
 
 
-@pytest.mark.parametrize("unit", ["word", "char", "byte", "bpe"])
+@given(sequences, st.integers(1, 3), st.lists(st.integers(0, 4), max_size=8))
+def test_at_places_an_n_gram_is_there_or_not(texts: list[list[int]], order: int, text: list[int]) -> None:
+    dictionary = PlacedDictionary.of(texts, order)
+    assert dictionary.order == order
+    listed = [(int(row[0]), tuple(int(s) for s in row[1:] if s >= 0)) for row in dictionary.table]
+    windows = {(i, tuple(t[i : i + n])) for t in texts for n in range(1, order + 1) for i in range(len(t) - n + 1)}
+    assert len(listed) == len(set(listed)) and set(listed) == windows
+    bag = PlacedDictionary(dictionary.table).bag(text)
+    assert bag.ids.tolist() == [
+        id for id, (place, gram) in enumerate(listed) if tuple(text[place : place + len(gram)]) == gram
+    ]
+    assert (bag.counts == 1).all()
+
+
+def test_the_other_strand_is_that_of_the_letters() -> None:
+    tokenizer = TOKENIZERS["dna"].train(["acgt"], TextSettings(unit="dna"))
+    texts, others = ["aaacgn", "GGT"], ["ncgttt", "acc"]
+    ids = [each.tolist() for each in symbols_of(tokenizer, texts + others)]
+    front = SymbolFront(tokenizer, NgramDictionary.of(ids, 2), PlacedDictionary.of(ids, 2))
+    found, expected = front.other_strand(front.encode(texts)), front.encode(others)
+    assert [each.tolist() for each in found.sequences or []] == [each.tolist() for each in expected.sequences or []]
+    for a, b in zip([*found.rows, *(found.placed or [])], [*expected.rows, *(expected.placed or [])], strict=True):
+        assert a.ids.tolist() == b.ids.tolist() and a.counts.tolist() == b.counts.tolist()
+
+
+def test_where_places_count_another_length_is_refused() -> None:
+    tokenizer = TOKENIZERS["dna"].train(["acgt"], TextSettings(unit="dna"))
+    front = SymbolFront(tokenizer, NgramDictionary.of([[0, 1, 2, 3]], 1), length=4)
+    assert len(front.encode(["acgt", "NNNN"])) == 2
+    with pytest.raises(UsageError, match="sequence 2 has 3 symbols, and 4 were expected"):
+        front.encode(["acgt", "acg"])
+    data = Labelled("some.tsv", [Example(1, "a", "acgt"), Example(7, "b", "acgta")])
+    with pytest.raises(TextError, match=r"some.tsv, line 7: 5 symbols, and 4 were expected"):
+        check_sequences(data, tokenizer, 4)
+
+
+@pytest.mark.parametrize("unit", ["word", "char", "byte", "bpe", "dna"])
 def test_every_unit_gives_ids_within_the_dictionary_even_for_what_it_never_saw(unit: str) -> None:
     size = 300 if unit == "bpe" else None
     tokenizer = TOKENIZERS[unit].train(["the cat", "a dog"], TextSettings(unit=unit, vocab_size=size))

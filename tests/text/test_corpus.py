@@ -51,15 +51,18 @@ def entries(folder: Path) -> list[Path]:
 def test_a_corpus_is_its_lines_one_by_one(text, unit):
     tokenizer = tokenizer_of(unit, **({"vocab_size": 300} if unit == "bpe" else {}))
     corpus = build_corpus(TextSource(text), tokenizer)
-    kept = LINES if unit in ("char", "byte") else [line for line in LINES if line]
+    letters = unit in ("char", "byte", "dna")
+    kept = LINES if letters else [line for line in LINES if line]
     assert corpus.ids.tolist() == [id for line in kept for id in tokenizer.encode_line(line)]
     assert isinstance(corpus.ids, np.memmap)
     assert not corpus.ids.flags.writeable
     assert (corpus.line_count, corpus.sentences, corpus.words) == (4, len(kept), 10)
-    assert corpus.characters == (len(text.read_text()) if unit in ("char", "byte") else len("".join(kept)) + 3) - (
+    assert corpus.characters == (len(text.read_text()) if letters else len("".join(kept)) + 3) - (
         unit == "word"  # of two spaces one counts
     )
-    assert (corpus.oovs, corpus.oov_characters) == {"word": (2, 8), "char": (3, 3)}.get(unit, (0, 0))
+    no_base = sum(letter not in "acgtu\n" for letter in text.read_text())
+    unknown = {"word": (2, 8), "char": (3, 3), "dna": (no_base, no_base)}
+    assert (corpus.oovs, corpus.oov_characters) == unknown.get(unit, (0, 0))
 
 
 def test_a_second_look_reads_the_cache(text, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import TextError, UsageError
-from elman.text.labelled import check_labels, labels_of, read_labelled, stratified_split
+from elman.text.labelled import check_labels, labels_of, read_labelled, stratified_folds, stratified_split
 
 GOOD = "n\tacgt\nei\tggta\n\nn\tttta\n"
 
@@ -124,6 +124,24 @@ def test_a_split_loses_nothing_and_has_every_label_on_both_sides(labels: list[st
         assert count == min(total[label] - 1, max(1, round(share * total[label])))
     again = stratified_split(labels, share, np.random.default_rng(seed))
     assert np.array_equal(kept, again[0]) and np.array_equal(held, again[1])
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=2), st.integers(2, 8), st.integers(0, 5))
+def test_folds_are_of_one_size_and_so_is_every_label_in_them(labels: list[str], count: int, seed: int) -> None:
+    if count > len(labels):
+        with pytest.raises(UsageError, match=f"{count} folds of {len(labels)} examples"):
+            stratified_folds(labels, count, np.random.default_rng(seed))
+        return
+    folds = stratified_folds(labels, count, np.random.default_rng(seed))
+    for some in (range(len(labels)), *([i for i, each in enumerate(labels) if each == label] for label in "abc")):
+        sizes = np.bincount(folds[list(some)], minlength=count)
+        assert len(sizes) == count and sizes.max() - sizes.min() <= 1
+    assert np.array_equal(folds, stratified_folds(labels, count, np.random.default_rng(seed)))
+
+
+def test_another_seed_deals_out_otherwise() -> None:
+    first, second = (stratified_folds(["a", "b"] * 50, 5, np.random.default_rng(seed)).tolist() for seed in (1, 2))
+    assert first != second
 
 
 def test_another_seed_holds_out_others() -> None:

@@ -14,13 +14,13 @@ from elman.apply.classify import Comparison
 from elman.apply.language_model import setting_key
 from elman.config import read_recipe
 from elman.errors import UsageError
-from elman.learn.classify import Plan, classifier_settings, fit_classifier, symbol_front
+from elman.learn.classify import classifier_settings, symbol_front
 from elman.learn.classify import train_classifier as train_from_file
+from elman.learn.several import Plan, fit_classifier
 from elman.network.classifier_folder import ClassifierModel, save_classifier
 from elman.network.classifier_folder import load_classifier as load_from_folder
 from elman.text.fronts import Encoded, Front, PointFront, VectorFront
 from elman.text.labelled import stratified_split
-from elman.text.tokenizers import tokenizer_of
 
 Inputs = Sequence[str] | Sequence[NDArray[Any]] | NDArray[Any]
 """Texts, (N,); sequences of vectors, an array (N, T, P) or arrays (T, P); or points, (N, P)."""
@@ -44,6 +44,10 @@ class Classifier:
         valid: tuple[Inputs, Sequence[Any]] | None = None,
         pool: str = "last",
         ngrams: int | None = None,
+        places: int = 0,
+        direction: str = "forward",
+        strands: str = "forward",
+        members: int = 1,
         share: float = 0.1,
         recipe: str | None = None,
         **settings: Any,  # noqa: ANN401 - as config says
@@ -59,10 +63,11 @@ class Classifier:
             N labels; they are kept as text, `str(label)`.
         valid
             inputs and labels to validate on; without them a share of each label is held out.
-        pool, ngrams, share, recipe, settings
+        pool, ngrams, places, direction, strands, members, share, recipe, settings
             as flags of `elman classify train` and settings of `elman.train`.
         """
         chosen, _ = classifier_settings(_given(recipe, settings))
+        plan = Plan(pool, ngrams, places=places, direction=direction, strands=strands, members=members)
         labels = [str(label) for label in y]
         kind = kind_of(x)
         _check_lengths(x, labels)
@@ -79,12 +84,12 @@ class Classifier:
         front: Front
         if kind == "symbols":
             texts = [str(text) for text in train]
-            tokenizer = tokenizer_of(chosen.text.unit).train(texts, chosen.text)
-            front = symbol_front(tokenizer, texts, Plan(ngrams=ngrams))
+            tokenizer = TOKENIZERS[chosen.text.unit].train(texts, chosen.text)
+            front = symbol_front(tokenizer, texts, plan)
         else:
             front = PointFront.of(np.asarray(train)) if kind == "points" else VectorFront.of(list(train))
         parts = (_encode(front, train), train_labels, _encode(front, held_out), valid_labels)
-        return cls(fit_classifier(front, *parts, chosen, pool=pool))
+        return cls(fit_classifier(front, *parts, chosen, plan=plan))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -99,7 +104,8 @@ class Classifier:
     def log_probs(self, x: Inputs, *, net: str | None = None) -> NDArray[np.float64]:
         """Return the natural logarithm of the probability of each label, (N, K).
 
-        `net` is `recurrent`, `feedforward` or `linear`; by default the recurrent net, or for points the feedforward.
+        `net` is `recurrent`, `feedforward`, `linear`, or, with places, `feedforward-places` or `linear-places`; by
+        default the recurrent net, or for points the feedforward.
         """
         return classify.probabilities(self.model, _encode(self.model.front, x), net)
 
@@ -126,6 +132,10 @@ def train_classifier(
     out: str | Path | None = None,
     pool: str = "last",
     ngrams: int | None = None,
+    places: int = 0,
+    direction: str = "forward",
+    strands: str = "forward",
+    members: int = 1,
     header: bool = False,
     recipe: str | None = None,
     overwrite: bool = False,
@@ -140,7 +150,7 @@ def train_classifier(
         None if out is None else Path(out),
         _given(recipe, settings),
         valid=valid,
-        plan=Plan(pool=pool, ngrams=ngrams),
+        plan=Plan(pool, ngrams, places=places, direction=direction, strands=strands, members=members),
         header=header,
         overwrite=overwrite,
         command="elman.train_classifier",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from elman.errors import TextError, UsageError
 from elman.learn.fitting import Inputs, judge, log_probs
-from elman.network.classifier_folder import ClassifierModel
-from elman.text.fronts import Encoded, SymbolFront
-from elman.text.labelled import Labelled, check_labels, labelled_lines, numbered_lines, read_labelled
+from elman.network.classifier_folder import NETS, ClassifierModel
+from elman.text.fronts import Encoded, SymbolFront, check_sequences
+from elman.text.labelled import Example, Labelled, check_labels, labelled_lines, numbered_lines, read_labelled
 from elman.text.reading import TextSource
 
-RECURRENT, FEEDFORWARD, LINEAR = "recurrent", "feedforward", "linear"
-NETS = (RECURRENT, FEEDFORWARD, LINEAR)
+RECURRENT, FEEDFORWARD = "recurrent", "feedforward"
 Z = 1.959963984540054
 """The standard normal deviate that 95 % lie within."""
 LINES, MOST_LINES = 64, 4096
@@ -114,12 +113,24 @@ class Comparison:
 def probabilities(model: ClassifierModel, encoded: Encoded, net: str | None = None) -> NDArray[np.float64]:
     """Return log y of a net, (N, K): by default the recurrent one, or for points the feedforward one."""
     net = net or (FEEDFORWARD if model.nets.recurrent is None else RECURRENT)
-    chosen = {RECURRENT: model.nets.recurrent, FEEDFORWARD: model.nets.feedforward, LINEAR: model.nets.linear}.get(net)
+    name = net.replace("-", "_")
+    chosen = getattr(model.nets, name, None) if name in NETS else None
     if chosen is None:
-        known = [name for name in NETS if getattr(model.nets, name) is not None]
+        known = [name.replace("_", "-") for name in NETS if getattr(model.nets, name) is not None]
         raise UsageError(f"this classifier has no net {net!r}", hint=f"known: {', '.join(known)}")
-    inputs = Inputs.sequences(encoded) if net == RECURRENT else Inputs.rows(encoded)
-    return log_probs(chosen, inputs, len(model.labels), next(chosen.parameters()).device)
+    device = next(chosen.parameters()).device
+    strands = [encoded]
+    if model.shape.strands == "both":
+        strands.append(symbol_front(model).other_strand(encoded))
+    return mean_of([log_probs(chosen, Inputs.of(each, name), len(model.labels), device) for each in strands])
+
+
+def mean_of(found: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the mean of several log y, (N, K), brought to probabilities that add up to 1 again."""
+    if len(found) == 1:
+        return found[0]
+    mean = np.mean(found, axis=0)
+    return np.asarray(mean - np.logaddexp.reduce(mean, axis=1, keepdims=True))
 
 
 def compare(model: ClassifierModel, encoded: Encoded, labels: Sequence[str], name: str = "") -> Comparison:
@@ -143,7 +154,9 @@ def compare(model: ClassifierModel, encoded: Encoded, labels: Sequence[str], nam
 def compare_examples(model: ClassifierModel, data: Labelled) -> Comparison:
     """Do what `compare` does for examples of a file. Raises `TextError` for a label that training never saw."""
     check_labels(data, set(model.labels), model.labels)
-    return compare(model, symbol_front(model).encode(data.sequences), data.labels, data.name)
+    front = symbol_front(model)
+    check_sequences(data, front.tokenizer, front.length)
+    return compare(model, front.encode(data.sequences), data.labels, data.name)
 
 
 def evaluate(model: ClassifierModel, path: str | Path, *, header: bool = False) -> Comparison:
@@ -190,21 +203,20 @@ def predict(
     labelled
         lines are `label<TAB>sequence`; the label is not looked at.
     net
-        `recurrent`, `feedforward` or `linear`.
+        one of `NETS`.
     """
     front, source = symbol_front(model), TextSource(path)
     raw = front.tokenizer.unit == "byte"
-    if labelled:
-        lines: Iterable[str] = (each.sequence for each in labelled_lines(source, header=header, raw=raw))
-    else:
-        lines = _sequences(source, header=header, raw=raw)
-    remaining, count = iter(lines), LINES
+    read = labelled_lines if labelled else _unlabelled
+    remaining, count = read(source, header=header, raw=raw), LINES
     while some := list(islice(remaining, count)):
-        yield from answers(model, probabilities(model, front.encode(some), net), some)
+        data = Labelled(source.name, some)
+        check_sequences(data, front.tokenizer, front.length)
+        yield from answers(model, probabilities(model, front.encode(data.sequences), net), data.sequences)
         count = min(2 * count, MOST_LINES)
 
 
-def _sequences(source: TextSource, *, header: bool, raw: bool) -> Iterator[str]:
+def _unlabelled(source: TextSource, *, header: bool, raw: bool) -> Iterator[Example]:
     for number, line in numbered_lines(source, header=header, raw=raw):
         if not line.strip():
             raise TextError(f"{source.name}, line {number}: the sequence is empty")
@@ -213,4 +225,4 @@ def _sequences(source: TextSource, *, header: bool, raw: bool) -> Iterator[str]:
                 f"{source.name}, line {number}: there is a tab in the sequence",
                 hint="say --labelled if lines are label<TAB>sequence",
             )
-        yield line
+        yield Example(number, "", line)

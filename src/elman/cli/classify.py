@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,13 +18,22 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="classify",
-    help="Many symbols in, one label out: train, evaluate, predict.",
+    help="Many symbols in, one label out: train, evaluate, predict, validate.",
     no_args_is_help=False,
     rich_markup_mode=None,
 )
 
-NETS = ("recurrent", "feedforward", "linear")
-POOLS = ("last", "mean")
+NETS = ("recurrent", "feedforward", "linear", "feedforward-places", "linear-places")
+POOLS = ("last", "mean", "places")
+BOTH = ("forward", "both")
+NAMES = {
+    "recurrent": "recurrent net",
+    "feedforward": "feedforward net, bag of n-grams",
+    "linear": "linear softmax, bag of n-grams",
+    "feedforward_places": "feedforward net, n-grams at places",
+    "linear_places": "linear softmax, n-grams at places",
+}
+SIMPLEST = ("linear", "linear_places", "feedforward", "feedforward_places")
 SHOWN_LABELS = 20
 """Labels up to which the confusion matrix is printed; JSON always holds it."""
 
@@ -32,9 +41,33 @@ ClassifierFolder = Annotated[str, typer.Argument(metavar="MODEL", help="the fold
 Header = Annotated[bool, typer.Option("--header", help="the first line names the columns: skip it")]
 
 
+Pool = Annotated[
+    str,
+    typer.Option(
+        metavar="last|mean|places",
+        help="the states that are judged: the last, the mean of all, or each at its place (sequences of one length)",
+    ),
+]
+Direction = Annotated[
+    str, typer.Option(metavar="forward|both", help="both: a second recurrent net reads from the end to the beginning")
+]
+Strands = Annotated[
+    str, typer.Option(metavar="forward|both", help="--unit dna: both reads reverse complements too, and takes the mean")
+]
+MemberCount = Annotated[
+    int, typer.Option(min=1, max=1000, help="so many nets, each with a seed of its own, answer together")
+]
+Ngrams = Annotated[
+    int | None,
+    typer.Option(min=1, help="bags hold n-grams up to this order; unset, 2 (words, BPE) or 4 (letters, bytes, bases)"),
+]
+Places = Annotated[int, typer.Option(min=0, help="two more nets, on n-grams up to this order at their places; 0: none")]
+Features = Annotated[int, typer.Option(min=1, help="bags hold so many n-grams at the most")]
+
+
 @app.callback(invoke_without_command=True)
 def classify(context: typer.Context) -> None:
-    """Many symbols in, one label out: train, evaluate, predict."""
+    """Many symbols in, one label out: train, evaluate, predict, validate."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -51,20 +84,19 @@ def train(
     ] = None,
     valid_share: Annotated[float, typer.Option(help="without --valid: the share that is held out")] = 0.1,
     header: Header = False,
-    pool: Annotated[
-        str, typer.Option(metavar="last|mean", help="the state that is judged: the last one, or the mean of all")
-    ] = "last",
-    ngrams: Annotated[
-        int | None,
-        typer.Option(min=1, help="bags hold n-grams up to this order; unset, 2 (words, BPE) or 4 (characters, bytes)"),
-    ] = None,
-    features: Annotated[int, typer.Option(min=1, help="bags hold so many n-grams at the most")] = 100_000,
+    pool: Pool = "last",
+    direction: Direction = "forward",
+    strands: Strands = "forward",
+    members: MemberCount = 1,
+    ngrams: Ngrams = None,
+    places: Places = 0,
+    features: Features = 100_000,
     recipe: Annotated[str | None, typer.Option(metavar="NAME|FILE.toml", help="settings to begin with")] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE.toml", help="settings over those of the recipe")] = None,
     pairs: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any setting, as `elman settings` lists them")
     ] = None,
-    unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe")] = None,
+    unit: Annotated[str | None, setting("unit", metavar="word|char|byte|bpe|dna")] = None,
     vocab_size: Annotated[int | None, setting("vocab_size")] = None,
     min_count: Annotated[int | None, setting("min_count")] = None,
     lowercase: Annotated[bool | None, setting("lowercase")] = None,
@@ -90,6 +122,8 @@ def train(
 ) -> None:
     """Train a recurrent net on label<TAB>sequence lines, and beside it nets that know no order, to compare."""
     choose("pool", pool, POOLS)
+    choose("direction", direction, BOTH)
+    choose("strands", strands, BOTH)
     flags = {
         "unit": unit,
         "vocab_size": vocab_size,
@@ -120,7 +154,8 @@ def train(
 
         find_cell(settings.network.cell, allowed=[settings.network.cell])
     from elman.apply.classify import compare_examples
-    from elman.learn.classify import Plan, train_classifier
+    from elman.learn.classify import train_classifier
+    from elman.learn.several import Plan
 
     try:
         model, held_out = train_classifier(
@@ -128,7 +163,7 @@ def train(
             Path(out),
             given,
             valid=valid,
-            plan=Plan(pool=pool, ngrams=ngrams, features=features, share=valid_share),
+            plan=Plan(pool, ngrams, features, valid_share, direction, strands, places, members),
             header=header,
             overwrite=overwrite,
             command=shlex.join(["elman", *context.obj]),
@@ -196,7 +231,7 @@ def predict(
         bool, typer.Option("--labelled", help="lines are label<TAB>sequence; the label is not looked at")
     ] = False,
     header: Header = False,
-    net: Annotated[str, typer.Option(metavar="recurrent|feedforward|linear", help="which net answers")] = "recurrent",
+    net: Annotated[str, typer.Option(metavar="|".join(NETS), help="which net answers")] = "recurrent",
     threads: Threads = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -227,12 +262,7 @@ def _load(folder: str, device: str, threads: int | None) -> ClassifierModel:
 
 def _show(comparison: Comparison) -> None:
     """Print the scores beside each other, and the confusion matrix."""
-    names = {
-        "recurrent": "recurrent net",
-        "feedforward": "feedforward net, bag of n-grams",
-        "linear": "linear softmax, bag of n-grams",
-        "majority": f"always {comparison.majority}",
-    }
+    names = NAMES | {"majority": f"always {comparison.majority}"}
     print(f"{comparison.name}: {comparison.examples} sequences, {len(comparison.labels)} labels")
     width = max(len(names[name]) for name in comparison.scores)
     print(f"{'':{width}}  accuracy  95 % interval")
@@ -240,27 +270,28 @@ def _show(comparison: Comparison) -> None:
         low, high = score.interval
         print(f"{names[name]:{width}}  {score.accuracy:8.4f}  {low:.4f} - {high:.4f}")
     if len(comparison.labels) <= SHOWN_LABELS:
-        _show_confusion(comparison)
+        show_confusion(comparison.labels, comparison.confusion.tolist(), "the recurrent net says")
     else:
         note(f"the confusion matrix of {len(comparison.labels)} labels is too large to print: --json holds it")
     if rival := _not_worse(comparison.scores):
-        note(f"The recurrent net is not better than the {rival} here: the simpler one is the one to use.")
+        note(f"The recurrent net is not better than the {rival}, here: the simpler one is the one to use.")
 
 
 def _not_worse(scores: Mapping[str, Score]) -> str | None:
     """Return the simplest net that gets as many right as the recurrent one, if there is one."""
-    names = {"majority": "label that is always the same", "linear": "linear softmax", "feedforward": "feedforward net"}
-    return next((text for name, text in names.items() if scores[name].right >= scores["recurrent"].right), None)
+    simpler = {"majority": "label that is always the same"} | {name: NAMES[name] for name in SIMPLEST}
+    there = {name: text for name, text in simpler.items() if name in scores}
+    return next((text for name, text in there.items() if scores[name].right >= scores["recurrent"].right), None)
 
 
-def _show_confusion(comparison: Comparison) -> None:
-    """Print rows of what is so, columns of what the recurrent net says."""
-    cells = [["", *comparison.labels]]
-    for label, row in zip(comparison.labels, comparison.confusion.tolist(), strict=True):
+def show_confusion(labels: Sequence[str], confusion: Sequence[Sequence[int]], who: str) -> None:
+    """Print rows of what is so, columns of what somebody says."""
+    cells = [["", *labels]]
+    for label, row in zip(labels, confusion, strict=True):
         cells.append([label, *map(str, row)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    print("rows: what is so; columns: what the recurrent net says")
-    for row in cells:
+    print(f"rows: what is so; columns: what {who}")
+    for line in cells:
         print(
-            f"{row[0]:{widths[0]}}  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))
+            f"{line[0]:{widths[0]}}  " + "  ".join(f"{cell:>{w}}" for cell, w in zip(line[1:], widths[1:], strict=True))
         )

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from elman import __version__
-from elman.cli import bench, classify, demo, dna, evaluate, listings, mix, ngram, train, tune, use, vectors
+from elman.cli import bench, classify, demo, dna, evaluate, listings, mix, ngram, train, tune, use, validation, vectors
 from elman.errors import ElmanError, UsageError, nearest
 
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
@@ -47,6 +47,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(ngram.app)
+classify.app.command()(validation.validate)
 app.add_typer(classify.app)
 app.add_typer(vectors.app)
 app.add_typer(dna.app)

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from elman import __version__
-from elman.config import Settings, build, full_key, to_flat
+from elman.config import Settings, build, full_key
 from elman.errors import UsageError
 from elman.learn.checkpoint import CHECKPOINT, GOOD
-from elman.learn.fitting import Fitter, Inputs, Tell
+from elman.learn.fitting import Tell
 from elman.learn.log import LOG
-from elman.learn.logistic import fit_linear
 from elman.learn.run import resolve
-from elman.learn.steps import rates_of
-from elman.network.classifier import check_pool
-from elman.network.classifier_folder import ClassifierModel, Nets, Shape, check_place, save_classifier
-from elman.text.bags import MOST, NgramDictionary
-from elman.text.fronts import Encoded, Front, SymbolFront, symbols_of
+from elman.learn.several import Plan, check_plan, fit_classifier
+from elman.network.classifier_folder import ClassifierModel, check_place, save_classifier
+from elman.text.bags import NgramDictionary, PlacedDictionary
+from elman.text.bases import reverse_complement
+from elman.text.fronts import SymbolFront, check_length, check_sequences, symbols_of
 from elman.text.labelled import Labelled, check_labels, labels_of, read_labelled, stratified_split
 from elman.text.reading import TextSource
 from elman.text.symbols import Tokenizer
-from elman.text.tokenizers import tokenizer_of
 
 DEFAULTS: dict[str, Any] = {
     "network.hidden": 64,
@@ -58,30 +51,10 @@ LEARN = (
 )
 """Settings that mean something to a classifier, besides those of the text."""
 
-NGRAM_ORDERS = {"word": 2, "bpe": 2, "char": 4, "byte": 4}
+NGRAM_ORDERS = {"word": 2, "bpe": 2, "char": 4, "byte": 4, "dna": 4}
 """How long n-grams are unless the user says: two words, or four letters."""
 
 Note = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a classifier is made with, besides settings.
-
-    Parameters
-    ----------
-    pool
-        `last` or `mean`.
-    ngrams, features
-        order of the longest n-gram, by default that of the unit, and how many there are at the most.
-    share
-        of the examples of each label that is held out where there is no validation file.
-    """
-
-    pool: str = "last"
-    ngrams: int | None = None
-    features: int = MOST
-    share: float = 0.1
 
 
 def classifier_settings(given: Mapping[str, Any]) -> tuple[Settings, list[str]]:
@@ -156,10 +129,13 @@ def train_classifier(
         check_labels(held_out, set(labels), labels)
     if twice := len(set(data.sequences) & set(held_out.sequences)):
         note(f"{twice} sequences are in both the training and the validation examples")
-    tokenizer = tokenizer_of(settings.text.unit).train(data.sequences, settings.text)
+    tokenizer = TOKENIZERS[settings.text.unit].train(data.sequences, settings.text)
+    length = len(tokenizer.encode(data.sequences[0])) if plan.one_length else 0
+    for part in (data, held_out):
+        note_others(check_sequences(part, tokenizer, length), part.name, note)
     front = symbol_front(tokenizer, data.sequences, plan)
     parts = (front.encode(data.sequences), data.labels, front.encode(held_out.sequences), held_out.labels)
-    model = fit_classifier(front, *parts, settings, pool=plan.pool, tell=tell)
+    model = fit_classifier(front, *parts, settings, plan=plan, tell=tell)
     texts = {"train": _described(train, data), "valid": _described(valid or train, held_out)}
     model.card.update({"command": command, **texts, "valid_held_out_from_train": valid is None})
     if folder is not None:
@@ -167,6 +143,15 @@ def train_classifier(
         for name in (CHECKPOINT, GOOD, LOG):  # of a language model that stood here
             (folder / name).unlink(missing_ok=True)
     return model, held_out
+
+
+def note_others(others: Counter[str], name: str, note: Note) -> None:
+    """Say how many letters are no base."""
+    if others:
+        counts = ", ".join(f"{letter} {count}" for letter, count in others.most_common())
+        note(
+            f"{name}: {sum(others.values())} letters are not known to be one base ({counts}): all are one fifth symbol"
+        )
 
 
 def _described(path: str | Path, data: Labelled) -> dict[str, Any]:
@@ -180,69 +165,11 @@ def symbol_front(tokenizer: Tokenizer, sequences: Sequence[str], plan: Plan) -> 
     order = NGRAM_ORDERS[tokenizer.unit] if plan.ngrams is None else plan.ngrams
     if order < 1 or plan.features < 1:
         raise UsageError(f"ngrams = {order} and features = {plan.features} cannot be", hint="both are at least 1")
+    check_plan(plan, tokenizer.unit)
     ids = symbols_of(tokenizer, sequences)
-    return SymbolFront(tokenizer, NgramDictionary.of((each.tolist() for each in ids), order, plan.features))
-
-
-def fit_classifier(
-    front: Front,
-    train: Encoded,
-    train_labels: Sequence[str],
-    valid: Encoded,
-    valid_labels: Sequence[str],
-    settings: Settings,
-    *,
-    pool: str = "last",
-    tell: Tell = lambda name, entry: None,
-) -> ClassifierModel:
-    """Train all nets on inputs that are numbers already; return the model, with a card of what can be known here."""
-    check_pool(pool)
-    learn = settings.learn
-    assert learn.threads is not None, "settings are resolved"
-    if front.kind != SymbolFront.kind and settings.network.word_dropout:
-        raise UsageError("word_dropout is of symbols, and there are none", hint="choose input_dropout")
-    torch.set_num_threads(learn.threads)
-    labels = tuple(sorted(set(train_labels)))
-    numbers = {label: number for number, label in enumerate(labels)}
-    order = front.ngrams.order if isinstance(front, SymbolFront) else 0
-    shape = Shape(front.kind, labels, front.inputs, front.features, order, pool, settings.network)
-    nets = Nets(shape).to(learn.device)
-    targets, held = (np.array([numbers[label] for label in part]) for part in (train_labels, valid_labels))
-    result: dict[str, Any] = {"linear": fit_linear(nets.linear.cpu(), train, targets, valid, held).as_dict()}
-    nets.to(learn.device)
-    nets.feedforward.initialize(torch.Generator().manual_seed(learn.seed))
-    fitters = {"feedforward": Fitter("feedforward", nets.feedforward, dict(nets.feedforward.named_parameters()), learn)}
-    if nets.recurrent is not None:
-        _initialize(nets, front, learn.seed)
-        weights, rates = dict(nets.recurrent.body.named_parameters()), rates_of(nets.recurrent.body, learn)
-        fitters["recurrent"] = Fitter("recurrent", nets.recurrent, weights, learn, rates=rates)
-    for name, fitter in fitters.items():
-        fitter.tell = tell
-        read = Inputs.sequences if name == "recurrent" else Inputs.rows
-        result[name] = fitter.fit(read(train), targets, read(valid), held, len(labels)).as_dict()
-    majority = labels[int(np.bincount(targets).argmax())]
-    return ClassifierModel(shape, front, nets.eval(), majority, _card(settings, nets, result))
-
-
-def _initialize(nets: Nets, front: Front, seed: int) -> None:
-    """Draw the recurrent net; a symbol that training never sees says nothing."""
-    assert nets.recurrent is not None
-    silent = None
-    if isinstance(front, SymbolFront) and not front.tokenizer.unk_trained:
-        silent = front.tokenizer.unk_id
-    device = next(nets.parameters()).device
-    nets.recurrent.cpu().initialize(torch.Generator().manual_seed(seed), silent=silent)
-    nets.recurrent.to(device)
-
-
-def _card(settings: Settings, nets: Nets, result: Mapping[str, Any]) -> dict[str, Any]:
-    parts = dict(nets.named_children())
-    return {
-        "elman": __version__,
-        "torch": torch.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": to_flat(settings),
-        "parameters": {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()},
-        "result": dict(result),
-        "machine": {"system": platform.system(), "python": platform.python_version()},
-    }
+    length = len(ids[0]) if plan.one_length else 0
+    check_length(ids, length)
+    strands = [*ids, *map(reverse_complement, ids)] if plan.strands == "both" else ids
+    lists = [each.tolist() for each in strands]
+    placed = PlacedDictionary.of(lists, plan.places, plan.features) if plan.places else None
+    return SymbolFront(tokenizer, NgramDictionary.of(lists, order, plan.features), placed, length)

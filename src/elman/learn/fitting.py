@@ -49,6 +49,14 @@ class Inputs:
     items: Sequence[NDArray[Any]] | Sequence[Bag] | NDArray[np.float32]
     lengths: Indices
     dtype: torch.dtype = torch.float32
+    unit_norm: bool = True
+
+    @classmethod
+    def of(cls, encoded: Encoded, net: str, dtype: torch.dtype = torch.float32) -> Inputs:
+        """Take what the net of a name reads: sequences, n-grams at their places, or else the features."""
+        if net == "recurrent":
+            return cls.sequences(encoded)
+        return cls.placed(encoded, dtype) if net.endswith("_places") else cls.rows(encoded, dtype)
 
     @classmethod
     def sequences(cls, encoded: Encoded) -> Inputs:
@@ -61,6 +69,12 @@ class Inputs:
         """Take the features."""
         return cls(encoded.rows, np.ones(len(encoded), dtype=np.int64), dtype)
 
+    @classmethod
+    def placed(cls, encoded: Encoded, dtype: torch.dtype = torch.float32) -> Inputs:
+        """Take the n-grams at their places."""
+        assert encoded.placed is not None, "nobody asked for places"
+        return cls(encoded.placed, np.ones(len(encoded), dtype=np.int64), dtype, unit_norm=False)
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -69,7 +83,7 @@ class Inputs:
         if isinstance(self.items, np.ndarray):
             return torch.from_numpy(self.items[indices]).to(self.dtype)
         some: list[Any] = [self.items[index] for index in indices]
-        return Bags.of(some, self.dtype) if isinstance(some[0], Bag) else pad(some)
+        return Bags.of(some, self.dtype, unit_norm=self.unit_norm) if isinstance(some[0], Bag) else pad(some)
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:
@@ -211,6 +225,17 @@ class Fitter:
             if self.schedule.after_epoch(judged.loss) or self.fitted.updates >= planned:
                 break
         self._take(best)
+        return self.fitted
+
+    def run(self, train: Inputs, targets: Indices) -> Fitted:
+        """Train for all epochs, with nothing to validate on, and keep the last weights; errors as in `fit`."""
+        start = time.perf_counter()
+        per_epoch = -(-len(train) // self.settings.batch)
+        planned = int(min(self.settings.epochs * per_epoch, self.settings.max_updates or math.inf))
+        for epoch in range(self.settings.epochs):
+            train_loss, alpha = self._epoch(train, targets, epoch, planned)
+            self.fitted.history.append({"epoch": epoch + 1, "alpha": alpha, "train_loss": train_loss})
+        self.fitted.seconds = time.perf_counter() - start
         return self.fitted
 
     def _epoch(self, train: Inputs, targets: Indices, epoch: int, planned: int) -> tuple[float, float]:

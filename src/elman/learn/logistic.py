@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,25 +33,34 @@ class LinearFit:
 
 
 def fit_linear(
-    linear: Linear, train: Encoded, targets: NDArray[np.int64], valid: Encoded, valid_targets: NDArray[np.int64]
+    linear: Linear,
+    train: Encoded,
+    targets: NDArray[np.int64],
+    valid: Encoded,
+    valid_targets: NDArray[np.int64],
+    name: str = "linear",
 ) -> LinearFit:
     """Fit a linear softmax in float64, in place: the minimum of mean( - log y[label] ) + penalty / 2 |V|^2.
 
     The minimum is one, so that nothing is drawn; the penalty is that of `PENALTIES` with the best validation loss.
     """
-    labels = len(linear.bias)
-    fitted = Linear(len(linear.V), labels).double()
-    rows, answers = Inputs.rows(train, torch.float64), torch.from_numpy(targets)
-    x, held = rows.batch(np.arange(len(rows))), Inputs.rows(valid, torch.float64)
-    best: LinearFit | None = None
-    for penalty in PENALTIES:
-        descend(fitted, x, answers, penalty)
-        judged = judge(log_probs(fitted, held, labels), valid_targets)
+    held, best = Inputs.of(valid, name, torch.float64), None
+    for penalty, fitted in path(len(linear.V), len(linear.bias), Inputs.of(train, name, torch.float64), targets):
+        judged = judge(log_probs(fitted, held, len(linear.bias)), valid_targets)
         if best is None or judged.loss < best.valid.loss:
             best = LinearFit(penalty, judged)
             linear.load_state_dict(fitted.state_dict())
     assert best is not None
     return best
+
+
+def path(features: int, labels: int, rows: Inputs, targets: NDArray[np.int64]) -> Iterator[tuple[float, Linear]]:
+    """Give every penalty, the strongest first, and the softmax at its minimum, the same one each time, moved on."""
+    fitted = Linear(features, labels).double()
+    x, answers = rows.batch(np.arange(len(rows))), torch.from_numpy(targets)
+    for penalty in PENALTIES:
+        descend(fitted, x, answers, penalty)
+        yield penalty, fitted
 
 
 def descend(linear: Linear, x: Batch, answers: Tensor, penalty: float) -> None:

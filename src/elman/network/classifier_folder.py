@@ -12,9 +12,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import nn
 from elman.config import NetworkSettings, first_problem
 from elman.errors import ElmanError, ModelError, OutputError
 from elman.files import make_folder, output_error, write_text
-from elman.network.classifier import RecurrentClassifier
+from elman.network.classifier import Members, RecurrentClassifier
 from elman.network.folder import (
     CARD,
     CLASSIFY,
@@ -40,7 +40,7 @@ from elman.network.folder import (
     save_tensors,
 )
 from elman.network.points import Feedforward, Linear
-from elman.text.bags import NgramDictionary
+from elman.text.bags import NgramDictionary, PlacedDictionary
 from elman.text.fronts import FRONTS, Front, PointFront, SymbolFront, VectorFront, arrays_needed
 from elman.text.tokenizers import load_tokenizer
 
@@ -56,24 +56,56 @@ class Shape:
     order: int
     pool: str
     network: NetworkSettings
+    direction: str = "forward"
+    strands: str = "forward"
+    members: int = 1
+    length: int = 0
+    placed: int = 0
+    places: int = 0
+
+
+LATER = {field.name: field.default for field in fields(Shape) if field.default is not MISSING}
+"""What folders of earlier versions do not say, and what it is there."""
+NETS = ("recurrent", "feedforward", "linear", "feedforward_places", "linear_places")
+"""All nets of a classifier; those with places are there where `Shape.places`, the order of their n-grams, is not 0."""
 
 
 class Nets(nn.Module):
-    """Three nets for one task: recurrent (where there are sequences), feedforward, linear; and the front's arrays."""
+    """The nets for one task: recurrent (where there are sequences), feedforward, linear; and the front's arrays."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        labels, vectors = len(shape.labels), shape.kind == VectorFront.kind
-        self.recurrent = (
-            None
-            if shape.kind == PointFront.kind
-            else RecurrentClassifier(shape.inputs, labels, shape.network, pool=shape.pool, vectors=vectors)
-        )
-        self.feedforward = Feedforward(shape.features, labels, shape.network)
+        labels = len(shape.labels)
+        self.recurrent = None if shape.kind == PointFront.kind else members(shape.members, lambda: recurrent(shape))
+        self.feedforward = members(shape.members, lambda: Feedforward(shape.features, labels, shape.network))
         self.linear = Linear(shape.features, labels)
-        needed = arrays_needed(shape.kind, shape.inputs, shape.features, shape.order)
+        self.feedforward_places: nn.Module | None = None
+        self.linear_places: Linear | None = None
+        if shape.placed:
+            self.feedforward_places = members(shape.members, lambda: Feedforward(shape.placed, labels, shape.network))
+            self.linear_places = Linear(shape.placed, labels)
+        placed = (shape.placed, shape.places)
+        needed = arrays_needed(shape.kind, shape.inputs, shape.features, shape.order, placed)
         for name, (size, type_name) in needed.items():
             self.register_buffer(f"front_{name}", torch.zeros(size, dtype=getattr(torch, type_name)))
+
+
+def recurrent(shape: Shape) -> RecurrentClassifier:
+    """Return the recurrent net of a shape, or one of its members."""
+    return RecurrentClassifier(
+        shape.inputs,
+        len(shape.labels),
+        shape.network,
+        pool=shape.pool,
+        vectors=shape.kind == VectorFront.kind,
+        direction=shape.direction,
+        length=shape.length,
+    )
+
+
+def members(count: int, make: Callable[[], nn.Module]) -> nn.Module:
+    """Return a net, or so many of them together."""
+    return make() if count == 1 else Members(make() for _ in range(count))
 
 
 @dataclass(frozen=True)
@@ -124,6 +156,7 @@ def _config(model: ClassifierModel) -> dict[str, Any]:
         "inputs": shape.inputs,
         "features": shape.features,
         "ngrams": shape.order,
+        **{name: getattr(shape, name) for name in LATER},
         "network": shape.network.model_dump(),
         "text": front.tokenizer.meta() if isinstance(front, SymbolFront) else None,
     }
@@ -205,6 +238,7 @@ def _made(path: Path, config: Mapping[str, Any]) -> tuple[Shape, str, Nets]:
             order=int(config["ngrams"]),
             pool=str(config["pool"]),
             network=NetworkSettings.model_validate(config["network"]),
+            **{name: type(default)(config.get(name, default)) for name, default in LATER.items()},
         )
         if shape.kind not in FRONTS:
             raise ValueError(f"there is no kind {shape.kind!r}")
@@ -233,4 +267,5 @@ def _front(path: Path, config: Mapping[str, Any], shape: Shape, nets: Nets) -> F
             f"{path}: {TOKENIZER} has {tokenizer.size} symbols, {CONFIG} says {shape.inputs}",
             hint="the files come from different models",
         )
-    return SymbolFront(tokenizer, NgramDictionary(nets.get_buffer("front_ngrams").numpy()))
+    placed = PlacedDictionary(nets.get_buffer("front_placed").numpy()) if shape.placed else None
+    return SymbolFront(tokenizer, NgramDictionary(nets.get_buffer("front_ngrams").numpy()), placed, shape.length)

@@ -26,9 +26,13 @@ class Bags(NamedTuple):
     weights: Tensor
 
     @classmethod
-    def of(cls, bags: Sequence[Bag], dtype: torch.dtype = torch.float32) -> Bags:
-        """Make rows of bags: counts, each row divided by its Euclidean norm, so that length alone says nothing."""
-        weights = [bag.counts / max(1e-12, float((bag.counts**2).sum()) ** 0.5) for bag in bags]
+    def of(cls, bags: Sequence[Bag], dtype: torch.dtype = torch.float32, *, unit_norm: bool = True) -> Bags:
+        """Make rows of bags: counts, each row divided by its Euclidean norm, so that length alone says nothing.
+
+        Without `unit_norm` they are the counts: n-grams at their places are one-hot, and as many in each row.
+        """
+        norms = [float((bag.counts**2).sum()) ** 0.5 if unit_norm else 1.0 for bag in bags]
+        weights = [bag.counts / max(1e-12, norm) for bag, norm in zip(bags, norms, strict=True)]
         sizes = torch.tensor([0, *(len(bag.ids) for bag in bags)])
         return cls(
             torch.cat([torch.from_numpy(bag.ids) for bag in bags]),

@@ -6,6 +6,7 @@ for the nets that know no order. `FRONTS` is the table of kinds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -13,9 +14,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elman.errors import UsageError
-from elman.text.bags import Bag, NgramDictionary
+from elman.errors import TextError, UsageError
+from elman.text.bags import Bag, NgramDictionary, PlacedDictionary
+from elman.text.bases import ambiguous, reverse_complement
 from elman.text.batches import known
+from elman.text.labelled import Labelled
 from elman.text.symbols import Tokenizer
 
 Array = NDArray[np.float64]
@@ -23,10 +26,14 @@ Rows = list[Bag] | NDArray[np.float32]
 
 
 class Encoded(NamedTuple):
-    """N inputs as numbers: the sequences, where there are some, and a row of features each, (N, F) or bags."""
+    """N inputs as numbers: the sequences, where there are some, and a row of features each, (N, F) or bags.
+
+    `placed` are other rows, of n-grams at their places, where the classifier looks at these.
+    """
 
     sequences: list[NDArray[Any]] | None
     rows: Rows
+    placed: list[Bag] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -34,10 +41,20 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class SymbolFront:
-    """Sequences of symbols; their features are the n-grams in them."""
+    """Sequences of symbols; their features are the n-grams in them.
+
+    Attributes
+    ----------
+    placed
+        n-grams at their places, where these are features too.
+    length
+        how many symbols every sequence has to have; 0 for any.
+    """
 
     tokenizer: Tokenizer
     ngrams: NgramDictionary
+    placed: PlacedDictionary | None = None
+    length: int = 0
     kind: ClassVar[str] = "symbols"
 
     @property
@@ -51,13 +68,35 @@ class SymbolFront:
         return len(self.ngrams)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Encode sequences. Raises `UsageError` for one without a symbol."""
+        """Encode sequences. Raises `UsageError` for one without a symbol, or of another length than there has to be."""
         sequences = symbols_of(self.tokenizer, texts)
-        return Encoded(list(sequences), [self.ngrams.bag(ids.tolist()) for ids in sequences])
+        check_length(sequences, self.length)
+        return self._rows(sequences)
+
+    def other_strand(self, encoded: Encoded) -> Encoded:
+        """Return the reverse complements of sequences of bases."""
+        assert encoded.sequences is not None, "symbols are sequences"
+        return self._rows([reverse_complement(ids) for ids in encoded.sequences])
+
+    def _rows(self, sequences: list[NDArray[np.int64]]) -> Encoded:
+        lists = [ids.tolist() for ids in sequences]
+        placed = None if self.placed is None else [self.placed.bag(symbols) for symbols in lists]
+        return Encoded(list(sequences), [self.ngrams.bag(symbols) for symbols in lists], placed)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what has to be kept with the weights."""
-        return {"ngrams": self.ngrams.table}
+        placed = {} if self.placed is None else {"placed": self.placed.table}
+        return {"ngrams": self.ngrams.table, **placed}
+
+
+def check_length(sequences: Sequence[NDArray[np.int64]], length: int) -> None:
+    """Refuse, with a `UsageError`, the first sequence that has not `length` symbols; 0 stands for any length."""
+    for number, ids in enumerate(sequences, start=1):
+        if length and len(ids) != length:
+            raise UsageError(
+                f"sequence {number} has {len(ids)} symbols, and {length} were expected: places need one length",
+                hint="cut all sequences to the same window, or judge without their places",
+            )
 
 
 def symbols_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -71,6 +110,24 @@ def symbols_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.in
             raise UsageError(f"sequence {number} holds no symbol", hint="leave it out")
         sequences.append(known(ids, tokenizer.size, tokenizer.unk_id)[0])
     return sequences
+
+
+def check_sequences(data: Labelled, tokenizer: Tokenizer, length: int) -> Counter[str]:
+    """Return how often each letter comes that is no base but may be one, where symbols are bases.
+
+    Raises
+    ------
+    TextError
+        for the first sequence that has not `length` symbols (0: any), or holds what cannot be a base.
+    """
+    for example in data.examples if length else ():
+        if (found := len(tokenizer.encode(example.sequence))) != length:
+            raise TextError(
+                f"{data.name}, line {example.line}: {found} symbols, and {length} were expected: "
+                "places need one length",
+                hint="cut all sequences to the same window, or judge without their places",
+            )
+    return ambiguous(data) if tokenizer.unit == "dna" else Counter()
 
 
 @dataclass(frozen=True)
@@ -142,10 +199,16 @@ Front = SymbolFront | VectorFront | PointFront
 FRONTS: dict[str, type[Front]] = {front.kind: front for front in (SymbolFront, VectorFront, PointFront)}
 
 
-def arrays_needed(kind: str, inputs: int, features: int, order: int) -> Mapping[str, tuple[tuple[int, ...], str]]:
-    """Return the shape and type of each array that a front of a kind keeps with the weights."""
+def arrays_needed(
+    kind: str, inputs: int, features: int, order: int, placed: tuple[int, int] = (0, 0)
+) -> Mapping[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and type of each array that a front of a kind keeps with the weights.
+
+    `placed` are the number of n-grams at their places, and the order of the longest.
+    """
     if kind == SymbolFront.kind:
-        return {"ngrams": ((features, order), "int64")}
+        more = {"placed": ((placed[0], PlacedDictionary.width(placed[1])), "int64")} if placed[0] else {}
+        return {"ngrams": ((features, order), "int64"), **more}
     return {"shift": ((inputs,), "float64"), "scale": ((inputs,), "float64")}
 
 

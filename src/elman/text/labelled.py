@@ -170,3 +170,21 @@ def stratified_split(
     if not len(chosen):
         raise UsageError("every label has one example only: none can be held out", hint="give examples to validate on")
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def stratified_folds(labels: Sequence[str], count: int, draw: np.random.Generator) -> NDArray[np.int64]:
+    """Return the fold, 0 .. count - 1, of each example: every label is dealt out evenly, and folds are of equal size.
+
+    >>> folds = stratified_folds(["a", "b", "a", "b", "a", "a"], 2, np.random.default_rng(1))
+    >>> sorted(folds.tolist()), sorted(folds[[1, 3]].tolist())
+    ([0, 0, 0, 1, 1, 1], [0, 1])
+    """
+    if not 2 <= count <= len(labels):
+        raise UsageError(
+            f"{count} folds of {len(labels)} examples cannot be", hint="give 2 folds or more, and an example for each"
+        )
+    array = np.array(labels, dtype=object)
+    order = np.concatenate([draw.permutation(np.flatnonzero(array == label)) for label in sorted(set(labels))])
+    folds = np.empty(len(labels), dtype=np.int64)
+    folds[order] = np.arange(len(labels)) % count  # the next label goes on where the last one stopped
+    return folds

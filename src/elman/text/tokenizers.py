@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from elman.config import TextSettings
 from elman.errors import ModelError, UsageError
+from elman.text.bases import DnaTokenizer
 from elman.text.characters import ByteTokenizer, CharTokenizer
 from elman.text.reading import TextSource
 from elman.text.subwords import BPETokenizer
@@ -22,14 +23,16 @@ TOKENIZERS: dict[str, type[Tokenizer]] = {
     "char": CharTokenizer,
     "byte": ByteTokenizer,
     "bpe": BPETokenizer,
+    "dna": DnaTokenizer,
 }
 
 
 def tokenizer_of(unit: str) -> type[Tokenizer]:
-    """Return the tokenizer of a unit; raises `UsageError` where it has none, as bases need none."""
-    if unit not in TOKENIZERS:
+    """Return the tokenizer of texts of a unit; raises `UsageError` for bases, which no text is made of."""
+    if unit == DnaTokenizer.unit:
         hint = "elman train FASTA --unit dna makes a model of DNA"
-        raise UsageError(f"unit {unit} is not of texts: known units are {', '.join(TOKENIZERS)}", hint=hint)
+        known = ", ".join(name for name in TOKENIZERS if name != unit)
+        raise UsageError(f"unit {unit} is not of texts: known units are {known}", hint=hint)
     return TOKENIZERS[unit]
 
 
