@@ -21,6 +21,7 @@ from elman.network.classifier_folder import ClassifierModel, save_classifier
 from elman.network.classifier_folder import load_classifier as load_from_folder
 from elman.text.fronts import Encoded, Front, PointFront, VectorFront
 from elman.text.labelled import stratified_split
+from elman.text.tokenizers import TOKENIZERS
 
 Inputs = Sequence[str] | Sequence[NDArray[Any]] | NDArray[Any]
 """Texts, (N,); sequences of vectors, an array (N, T, P) or arrays (T, P); or points, (N, P)."""

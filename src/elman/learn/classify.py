@@ -23,6 +23,7 @@ from elman.text.fronts import SymbolFront, check_length, check_sequences, symbol
 from elman.text.labelled import Labelled, check_labels, labels_of, read_labelled, stratified_split
 from elman.text.reading import TextSource
 from elman.text.symbols import Tokenizer
+from elman.text.tokenizers import TOKENIZERS
 
 DEFAULTS: dict[str, Any] = {
     "network.hidden": 64,
