@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elman.config import read_recipe
 from elman.text.dna import decode
 
 from .commandline import Elman
@@ -55,8 +56,19 @@ def test_json_holds_what_the_card_does(elman: Elman, fasta: Path, tmp_path: Path
     assert card["command"].startswith("elman train ") and "--holdout one" in card["command"]
 
 
-def test_the_defaults_alone_train_a_plain_net(elman: Elman, fasta: Path, tmp_path: Path) -> None:
+def test_without_a_recipe_it_is_that_of_dna(elman: Elman, fasta: Path, tmp_path: Path) -> None:
     result = elman("train", fasta, "--unit", "dna", "--out", tmp_path / "m", "--epochs", 1, "--hidden", 5)
+    assert result.code == 0, result.err
+    card = json.loads((tmp_path / "m" / "card.json").read_text())
+    recipe = read_recipe("dna")
+    assert card["settings"]["network.counts"] == recipe["network.counts"] and card["settings"]["network.hidden"] == 5
+    assert card["settings"]["learn.optimizer"] == "adam"
+
+
+def test_a_plain_net_alone_is_said_to_be_one(elman: Elman, fasta: Path, tmp_path: Path) -> None:
+    none = tmp_path / "none.toml"
+    none.write_text("[network]\nhidden = 5\n")
+    result = elman("train", fasta, "--unit", "dna", "--config", none, "--out", tmp_path / "m", "--epochs", 1)
     assert result.code == 0 and "no contexts are counted, so this is a plain net alone" in result.err
     card = json.loads((tmp_path / "m" / "card.json").read_text())
     assert (card["settings"]["network.counts"], card["settings"]["learn.optimizer"]) == ([], "sgd")
@@ -100,7 +112,7 @@ def test_the_progress_of_dna_is_in_bits_a_base(
         (["--dropout", "0.2"], "does not follow network.dropout = 0.2"),
         (["--set", "weight_dropout=0.2"], "does not follow network.weight_dropout"),
         (["--set", "noise=0.1"], "does not follow learn.noise"),
-        (["--regime", "online"], "has no regime online"),
+        (["--regime", "online"], "regime online"),
         (["--regime", "sentences"], "has no regime sentences"),
         (["--optimizer", "nt-asgd"], "optimizer cannot be nt-asgd"),
         (["--average", "0.9"], "does not follow learn.average"),
@@ -177,7 +189,6 @@ def test_a_run_of_dna_is_not_resumed_as_one_of_a_text(elman: Elman, fasta: Path,
 
 
 def test_a_text_has_no_unit_dna_where_tokenizers_are(elman: Elman, fasta: Path, tmp_path: Path) -> None:
-    labelled = tmp_path / "x.tsv"
-    labelled.write_text("yes\tACGT\nno\tCCGT\n" * 9)
-    result = elman("classify", "train", labelled, "--unit", "dna", "--out", tmp_path / "c")
+    result = elman("tune", fasta, "--recipe", "dna", "--minutes", "1", "--out", tmp_path / "c")
     assert result.code == 2 and "Traceback" not in result.err
+    assert "unit dna is not of texts" in result.err

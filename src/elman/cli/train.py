@@ -116,6 +116,8 @@ def train(
         "device": device,
         "checkpoint_every": checkpoint_every,
     }
+    if unit == "dna" and recipe is None and config is None:
+        recipe = "dna"  # what is a default for words, one sigmoid layer and plain SGD, learns little of bases
     settings, given = layered(recipe, config, pairs, flags, more=input_settings(input))
     if not out:
         raise UsageError("--out is empty", hint="give the folder to leave the model in")
