@@ -74,6 +74,7 @@ def test_flags_of_train_are_settings() -> None:
         "text",
         "out",
         "valid",
+        "holdout",
         "recipe",
         "config",
         "pairs",

@@ -189,6 +189,8 @@ def test_a_run_of_dna_is_not_resumed_as_one_of_a_text(elman: Elman, fasta: Path,
 
 
 def test_a_text_has_no_unit_dna_where_tokenizers_are(elman: Elman, fasta: Path, tmp_path: Path) -> None:
-    result = elman("tune", fasta, "--recipe", "dna", "--minutes", "1", "--out", tmp_path / "c")
+    recipe = tmp_path / "bases.toml"
+    recipe.write_text("text = {unit = 'dna'}\ntune = {alpha = {from = 0.001, to = 0.1}}\n")
+    result = elman("tune", fasta, "--recipe", recipe, "--minutes", "1", "--out", tmp_path / "c")
     assert result.code == 2 and "Traceback" not in result.err
     assert "unit dna is not of texts" in result.err

@@ -62,6 +62,11 @@ def resolve(settings: Settings) -> Settings:
         for an optimiser, a schedule or a part of the network that no table knows, or a device that is not there.
     """
     learn = settings.learn
+    if settings.network.counts and settings.text.unit != "dna":
+        raise UsageError(
+            f"network.counts = {settings.network.counts} is for bases, and the unit is {settings.text.unit}",
+            hint="for words: counts in a mixture, elman ngram and elman mix; or direct connections",
+        )
     chosen_later = {"output": "full"} if settings.network.output == "auto" else {}
     check_tables(settings.network.model_copy(update=chosen_later))
     for key, name, table in (

@@ -87,8 +87,7 @@ def _read_meta(meta: Mapping[str, Any], folder: Path) -> tuple[str, TextSettings
             f"{folder / 'config.json'} does not say how the model reads text", hint="copy the model again"
         ) from error
     if (
-        unit not in TOKENIZERS
-        or unit != settings.unit
+        unit != settings.unit  # which the settings have checked
         or not isinstance(size, int)
         or not isinstance(unk_trained, bool)
     ):
