@@ -165,8 +165,14 @@ def _chosen(name: str, fold: Fold) -> str:
 
 def _show(found: Validation) -> None:
     """Print the scores beside each other, what was chosen how often, and the confusion matrix."""
-    total, tries = int(found.confusion.sum()), len(found.trials)
-    print(f"{found.name}: {total} sequences, {len(found.labels)} labels, {len(found.folds)} folds, {tries} tries")
+    tries = f"{len(found.trials)} tr{'y' if len(found.trials) == 1 else 'ies'}"
+    parts = (
+        f"{int(found.confusion.sum())} sequences",
+        f"{len(found.labels)} labels",
+        f"{len(found.folds)} folds",
+        tries,
+    )
+    print(f"{found.name}: {', '.join(parts)}")
     names = {"chosen": "chosen on inner folds", **NAMES, "majority": "label seen most"}
     width = max(len(names[name]) for name in found.scores)
     print(f"{'':{width}}  right  accuracy  95 % interval" + ("    without copies" if found.apart else ""))
