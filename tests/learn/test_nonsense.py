@@ -188,6 +188,6 @@ def test_random_windows_move_as_a_mean_loss_with_alpha_in_proportion_to_length(t
                 weight.sub_(weight.grad, alpha=0.3 * bptt * length / bptt)
         lengths.add(length)
     assert len(lengths) > 2
-    assert True in clipped
+    assert any(clipped)  # or the limit was never tried
     for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)

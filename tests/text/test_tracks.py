@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from elman.errors import ElmanError, MissingExtra, OutputError, TextError
 from elman.text import bgzf
 from elman.text.bgzf import BgzfWriter, check_end
+from elman.text.reading import TextSource
 from elman.text.tracks import Piece, is_bigwig, write_bedgraph, write_track
 from elman.text.writing import writing
 
@@ -188,9 +189,9 @@ def test_a_bgzip_file_cut_between_blocks_is_noticed(tmp_path: Path):
         (tmp_path / name).write_bytes(content)
         if cut:
             with pytest.raises(TextError, match="bgzip file that is cut short"):
-                check_end(tmp_path / name)
+                check_end(TextSource(tmp_path / name))
         else:
-            check_end(tmp_path / name)
+            check_end(TextSource(tmp_path / name))
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -6,13 +6,12 @@ Source: the SAM specification, section 4.1 (github.com/samtools/hts-specs).
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from pathlib import Path
 from typing import BinaryIO
 
 from elman.errors import TextError
+from elman.text.reading import TextSource
 
 BLOCK = 0xFF00
 """Bytes that are packed into one block: so few that the block has no more than 2^16 even where nothing gets smaller."""
@@ -64,23 +63,19 @@ class BgzfWriter:
         )
 
 
-def check_end(path: str | Path) -> None:
+def check_end(source: TextSource) -> None:
     """Refuse a file of bgzip that was cut between two blocks, which any reader of gzip would take for whole.
 
-    What is no regular file, or no BGZF, is let through.
+    What is no BGZF is let through.
 
     Raises
     ------
     TextError
         where the block that ends a file is missing.
     """
-    if not Path(path).is_file():
-        return
-    with Path(path).open("rb") as stream:
-        head = stream.read(len(_HEAD))
-        if head[:4] != _HEAD[:4] or head[12:] != _HEAD[12:]:
-            return
-        stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, stream.tell() - len(END)))
-        if stream.read() != END:
-            raise TextError(f"{path} is a bgzip file that is cut short", hint="copy or download it again")
+    head, tail = source.ends(len(_HEAD), len(END))
+    if head[:4] == _HEAD[:4] and head[12:] == _HEAD[12:] and tail != END:
+        raise TextError(
+            f"{source.name} is a bgzip file that is cut short: its last, empty block is missing",
+            hint="copy or download it again",
+        )

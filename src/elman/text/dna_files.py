@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from elman.errors import TextError
+from elman.text.bgzf import check_end
 from elman.text.dna import CODE_OF_BYTE, NO_BASE, SPACE, Codes, as_codes, first_foreign, foreign_error
 from elman.text.reading import TextSource
 
 BLOCK = 1 << 20  # bases
 _LONGEST_TITLE = 1 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
-_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _OTHER_FORMATS = {
     b"BZh": "packed by bzip2, which elman does not read; unpack it first",
     b"\xfd7zXZ": "packed by xz, which elman does not read; unpack it first",
@@ -109,19 +109,9 @@ def blocks(source: str | Path | TextSource, size: int = BLOCK) -> Iterator[Block
 def parts(source: str | Path | TextSource) -> Iterator[Part]:
     """Give titles and codes as they come; errors as in `blocks`."""
     source = source if isinstance(source, TextSource) else TextSource(source)
-    _check_bgzip(source)
+    check_end(source)
     stream, kind = _recognized(source)
     return _with_bases(_fasta(stream, source.name) if kind == b">" else _fastq(stream, source.name), source.name)
-
-
-def _check_bgzip(source: TextSource) -> None:
-    """Refuse a bgzip file that was cut between two of its blocks, which no gzip reader could notice."""
-    head, tail = source.ends(18, len(_BGZIP_END))
-    if head[:4] == b"\x1f\x8b\x08\x04" and head[12:14] == b"BC" and tail != _BGZIP_END:
-        raise TextError(
-            f"{source.name} is a bgzip file that is cut short: its last, empty block is missing",
-            hint="copy or download it again",
-        )
 
 
 def _recognized(source: TextSource) -> tuple[Iterator[bytes], bytes]:

@@ -103,8 +103,7 @@ def read_vcf(path: str | Path) -> Vcf:
         few columns or another number of them than the header has, a POS that is no number, an empty field.
     """
     source = TextSource(path)
-    if source.is_file:
-        check_end(path)
+    check_end(source)
     lines = _lines(source)
     header = []
     for number, line in lines:
