@@ -110,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
         print("elman: interrupted; what was saved before is good", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except MemoryError:
         return _say(ElmanError("there is not enough memory", hint="make --hidden, --batch or --vocab-size smaller"))
@@ -119,8 +119,17 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _say(ElmanError("there is not enough memory", hint="make --hidden, --batch or --vocab-size smaller"))
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was stdout that could not be written: Python would try again, and complain, as it ends
+            _drop_output()
         where = f" {error.filename}" if error.filename else ""
         return _say(ElmanError(f"the system refused{where}: {error.strerror or error}"))
+
+
+def _drop_output() -> None:
+    """Send what is still to be written to stdout nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(error: ElmanError) -> int:
