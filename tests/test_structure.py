@@ -32,6 +32,7 @@ STOREY = {
     "learn": 4,
     "apply": 5,
     "connect": 6,
+    "draw": 6,
     "serve": 6,
     "cli": 7,
 }
@@ -39,7 +40,7 @@ STOREY = {
 SAME_ROOM = {"hf": "connect", "kenlm": "connect", "__main__": "cli"}
 HANDED_ON = {"load": "apply", "train": "apply", "LanguageModel": "apply", "ElmanError": "errors"}
 HANDED_ON |= {"Classifier": "apply", "load_classifier": "apply", "train_classifier": "apply"}
-TORCHLESS = ("text", "config", "errors", "files")
+TORCHLESS = ("text", "config", "errors", "files", "draw")
 
 MODULES = sorted(path for path in SRC.rglob("*.py") if path != SRC / "__init__.py")
 
