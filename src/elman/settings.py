@@ -132,6 +132,7 @@ class LearnSettings(Section):
         1.0, gt=0.0, le=HUGE, description="the same for matrices between U and V that multiply no state"
     )
     direct_rate: float = Field(1.0, gt=0.0, le=HUGE, description="what alpha is multiplied by for direct connections")
+    direct_sgd: bool = Field(False, description="direct connections learn by plain SGD, whatever the optimizer")
     counts_rate: float = Field(
         0.001, ge=0.0, le=1.0, description="unit dna: the rate at which the weights of counts learn"
     )
@@ -149,6 +150,10 @@ class LearnSettings(Section):
     reset: float = Field(
         0.0, ge=0.0, le=1.0, description="running text: chance of a stream to begin a window from s(0)"
     )
+    teacher: str | None = Field(
+        None, description="running text: a model folder; some targets are drawn from what that model expects"
+    )
+    teacher_share: float = Field(0.5, gt=0.0, le=1.0, description="teacher: the chance of a target to be drawn from it")
     vectors: str | None = Field(
         None, description="a file of word vectors with which rows of U begin; words that it lacks begin at random"
     )
@@ -227,7 +232,7 @@ class LearnSettings(Section):
 
     @model_validator(mode="after")
     def _windows_are_of_running_text(self) -> LearnSettings:
-        for name in ("bptt_jitter", "reset"):
+        for name in ("bptt_jitter", "reset", "teacher"):
             if getattr(self, name) and self.regime != "running":
                 raise ValueError(f"{name} is of windows over running text: regime must be running")
         return self

@@ -191,6 +191,27 @@ def test_rmsprop_moves_only_the_rows_that_a_window_touched() -> None:
     torch.testing.assert_close(moved, torch.full((2, 3), 0.05), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("rule", ["adam", "rmsprop"])
+def test_weights_that_follow_sgd_do_so_beside_another_rule(rule: str) -> None:
+    both, alone = parameters(), parameters()
+    optimizer = OPTIMIZERS[rule](both, beta=0.1, plain={"encoder.U"})
+    sgd = SGD(alone[:1], beta=0.1)
+    others = OPTIMIZERS[rule](alone[1:], beta=0.1)
+    for seed in range(3):
+        set_gradients(both, seed)
+        set_gradients(alone, seed)
+        if seed == 1:
+            both[0][1].grad = sparse_gradient([1, 4, 1], 3)
+            alone[0][1].grad = sparse_gradient([1, 4, 1], 3)
+        for one in (optimizer, sgd, others):
+            one.step(0.5)
+    optimizer.settle()
+    sgd.settle()
+    for (name, one), (_, other) in zip(both, alone, strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+    assert "encoder.U" not in optimizer.moments
+
+
 def test_clipping_scales_all_gradients_to_the_limit_together() -> None:
     weights = parameters()
     set_gradients(weights, 4)

@@ -26,6 +26,7 @@ WAYS = {
     "n-grams": ["encoder=n-gram", "ngrams=[2, 3]", "direct=3", "optimizer=adam", "alpha=0.02", "beta=0.001"],
     "n-grams by class": ["direct=3", "output=class", "optimizer=adam", "alpha=0.02", "beta=0.001"],
     "n-grams seen": ["direct=9", "output=sampled", "negatives=3", "beta=0.001", "tied=true", "reset=0.1"],
+    "n-grams by sgd": ["direct=9", "direct_sgd=true", "direct_rate=50", "optimizer=adam", "alpha=0.02", "beta=0.001"],
     "online average": ["regime=online", "average=0.9", "average_every=1", "epochs=3"],
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +31,8 @@ class Optimizer:
         what alpha is multiplied by for weights of a name, whole or its last part: `{"cells.0.W": 0.1, "U": 2.0}`.
     moments
         b1 and b2: what an update leaves of the mean gradient and of the mean square, where an optimiser keeps them.
+    plain
+        names of weights that follow their gradients by SGD, whatever the rule of the others is.
     """
 
     default_alpha = 0.1
@@ -46,8 +48,10 @@ class Optimizer:
         beta: float = 0.0,
         rates: Mapping[str, float] | None = None,
         moments: tuple[float, float] = (0.9, 0.999),
+        plain: Collection[str] = (),
     ) -> None:
         self.parameters = dict(parameters)
+        self.plain = frozenset(plain)
         self.beta = beta
         self.rates = dict(rates or {})
         self.betas = moments
@@ -78,12 +82,13 @@ class Optimizer:
             parts = take_parts(weight)
             if isinstance(parts, Factors):
                 self.follow(weight, parts, rate)
+            move, move_rows = (self.slide, self.slide_rows) if name in self.plain else (self.move, self.move_rows)
             if isinstance(parts, Rows):
-                self.move_rows(name, as_rows(weight, like=weight), parts, rate)
+                move_rows(name, as_rows(weight, like=weight), parts, rate)
             if weight.grad is not None and weight.grad.is_sparse:
-                self.move_rows(name, weight, rows_of(weight.grad), rate)
+                move_rows(name, weight, rows_of(weight.grad), rate)
             elif weight.grad is not None:
-                self.move(name, weight, weight.grad, rate)
+                move(name, weight, weight.grad, rate)
             weight.grad = None
 
     def keep(self, weight: Tensor) -> float:
@@ -97,6 +102,21 @@ class Optimizer:
     def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
         """Move the rows of one weight that a window touched; the others cost nothing."""
         raise NotImplementedError(f"{type(self).__name__} has no move_rows")
+
+    def slide(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
+        """Shrink a weight and move it by SGD."""
+        if name in self.late:
+            self._catch_up(name, torch.arange(len(self.late[name][0]), device=weight.device))
+            weight.add_(gradient, alpha=-alpha)
+        else:
+            shift(weight, gradient, keep=self.keep(weight), rate=-alpha)
+
+    def slide_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
+        """Move some rows by SGD; those others that have to shrink do so when they are next read."""
+        keep = self._owed(name, rows.ids).to(weight.dtype) if name in self.late else None
+        if keep is None and self.beta:
+            weight.mul_(self.keep(weight))
+        move_rows(weight, rows.values, rows.ids, keep=keep, rate=-alpha)
 
     def follow(self, weight: Tensor, factors: Factors, alpha: float) -> None:
         """Move one weight whose gradient comes as the factors of a product."""
@@ -162,18 +182,11 @@ class SGD(Optimizer):
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
         """Shrink the weight and move it."""
-        if name in self.late:
-            self._catch_up(name, torch.arange(len(self.late[name][0]), device=weight.device))
-            weight.add_(gradient, alpha=-alpha)
-        else:
-            shift(weight, gradient, keep=self.keep(weight), rate=-alpha)
+        self.slide(name, weight, gradient, alpha)
 
     def move_rows(self, name: str, weight: Tensor, rows: Rows, alpha: float) -> None:
         """Move some rows; those others that have to shrink do so when they are next read."""
-        keep = self._owed(name, rows.ids).to(weight.dtype) if name in self.late else None
-        if keep is None and self.beta:
-            weight.mul_(self.keep(weight))
-        move_rows(weight, rows.values, rows.ids, keep=keep, rate=-alpha)
+        self.slide_rows(name, weight, rows, alpha)
 
 
 class NTASGD(SGD):
@@ -216,10 +229,12 @@ class Adam(Optimizer):
         beta: float = 0.0,
         rates: Mapping[str, float] | None = None,
         moments: tuple[float, float] = (0.9, 0.999),
+        plain: Collection[str] = (),
     ) -> None:
-        super().__init__(parameters, beta=beta, rates=rates, moments=moments)
+        super().__init__(parameters, beta=beta, rates=rates, moments=moments, plain=plain)
         first = self.betas[0] > 0
-        self.moments = {name: Moments.of(weight, first=first) for name, weight in self.parameters.items()}
+        adaptive = {name: weight for name, weight in self.parameters.items() if name not in self.plain}
+        self.moments = {name: Moments.of(weight, first=first) for name, weight in adaptive.items()}
 
     def move(self, name: str, weight: Tensor, gradient: Tensor, alpha: float) -> None:
         """Move every row of the weight."""
@@ -300,8 +315,9 @@ class RMSProp(Adam):
         beta: float = 0.0,
         rates: Mapping[str, float] | None = None,
         moments: tuple[float, float] = (0.0, 0.999),
+        plain: Collection[str] = (),
     ) -> None:
-        super().__init__(parameters, beta=beta, rates=rates, moments=(0.0, moments[1]))
+        super().__init__(parameters, beta=beta, rates=rates, moments=(0.0, moments[1]), plain=plain)
 
 
 class Moments(NamedTuple):

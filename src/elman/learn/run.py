@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from elman.config import Settings, build, to_flat
+from elman.config import LearnSettings, Settings, build, to_flat
 from elman.errors import ModelError, TextError, UsageError, nearest
 from elman.files import make_folder
 from elman.learn.checkpoint import CHECKPOINT
@@ -21,6 +21,7 @@ from elman.learn.progress import Listener
 from elman.learn.run_folder import card_of, clear_folder, holds_finished_run, refuse_changes, stored_settings
 from elman.learn.schedules import SCHEDULES
 from elman.learn.steps import symbol_counts
+from elman.learn.teaching import DRAWS, Draws, check_teacher, draw_lessons
 from elman.learn.temperature import check_foldable, fold, tune_temperature
 from elman.learn.trainer import Trainer, spread
 from elman.learn.vectors import begin_with_vectors, choose_bert, choose_embedding, describe
@@ -181,6 +182,7 @@ def train_model(
         folder,
         digests={"train": corpus.digest, "valid": validation.digest},
         start=start,
+        lessons=_lessons(corpus, tokenizer, settings.learn, listener, should_stop),
         listener=listener,
         should_stop=should_stop,
     )
@@ -270,6 +272,24 @@ def _new_network(tokenizer: Tokenizer, settings: Settings, corpus: Corpus) -> Re
     silent = None if tokenizer.unk_trained else tokenizer.unk_id
     network.initialize(torch.Generator().manual_seed(settings.learn.seed), silent=silent)
     return network.to(settings.learn.device)
+
+
+def _lessons(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    learn: LearnSettings,
+    listener: Listener | None,
+    should_stop: Callable[[], bool],
+) -> Draws | None:
+    """Return what the teacher draws for every place of the text, where there is one."""
+    if learn.teacher is None:
+        return None
+    teacher = load_model(learn.teacher, device=learn.device)
+    check_teacher(teacher, tokenizer, name=learn.teacher)
+    if listener is not None:
+        listener.on_start(f"the teacher, {learn.teacher}, reads the text")
+    draws = min(DRAWS, learn.epochs)
+    return draw_lessons(teacher, corpus.ids, draws=draws, seed=learn.seed, should_stop=should_stop)
 
 
 def _finished(folder: Path, given: Mapping[str, Any]) -> Model:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.config import LearnSettings
@@ -136,8 +137,11 @@ class WindowSteps:
         corpus: Corpus,
         tokenizer: Tokenizer,
         settings: LearnSettings,
+        *,
+        lessons: NDArray[Any] | None = None,
     ) -> None:
         self.network, self.optimizer, self.tokenizer, self.settings = network, optimizer, tokenizer, settings
+        self.lessons = lessons  # (K, N): for every id of the text what a teacher drew in its place
         self.device = next(network.parameters()).device
         self.running = settings.regime == "running"
         self.random: RandomWindows | None = None
@@ -219,7 +223,10 @@ class WindowSteps:
             if not self.network.output.sampling:
                 self.optimizer.settle()  # all of V is read
         symbols, targets, mask, count = self.read(index)
-        if self.noise is not None:
+        if self.lessons is not None:
+            targets = self._taught(index, targets)
+            symbols = self.noise(symbols, self.generator) if self.noise is not None else symbols
+        elif self.noise is not None:
             noisy = self.noise(torch.cat([symbols[:1], targets]), self.generator)
             symbols, targets = noisy[:-1], noisy[1:]
         state = self._begun_anew() if self.running else self.network.initial_state(symbols.shape[1])
@@ -260,6 +267,13 @@ class WindowSteps:
         if self.running:
             self.carried = state
         return found * symbols.shape[1], count
+
+    def _taught(self, index: int, targets: Tensor) -> Tensor:
+        """Return targets, (T, B), of which a share is what the teacher drew, anew in every epoch while draws last."""
+        assert self.lessons is not None
+        lesson = self.windows.over(self.lessons[self.epoch % len(self.lessons)])[index][1]
+        chances = torch.rand(targets.shape, generator=self.generator, device=self.device)
+        return torch.where(chances.to(targets.device) < self.settings.teacher_share, torch.from_numpy(lesson), targets)
 
     def _begun_anew(self) -> State:
         """Return the states that were carried, of some streams s(0) instead.

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from elman.config import Settings, to_flat
 from elman.errors import ElmanError, Interrupted, TrainingError
@@ -69,6 +70,8 @@ class Trainer:
         what identifies the data, so that a run is resumed on the data that it began with.
     start
         what the weights began with, for the log; a checkpoint keeps it.
+    lessons
+        (K, N): for every id of the training text K draws of a teacher (`learn.teaching`).
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Trainer:
         *,
         digests: dict[str, str],
         start: dict[str, Any] | None = None,
+        lessons: NDArray[Any] | None = None,
         listener: Listener | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -106,8 +110,9 @@ class Trainer:
                 beta=learn.beta,
                 rates=rates_of(network, learn),
                 moments=(learn.adam_beta1, learn.adam_beta2),
+                plain={"output.direct.weight"} if learn.direct_sgd else (),
             )
-            self.steps = WindowSteps(network, optimizer, train, tokenizer, learn)
+            self.steps = WindowSteps(network, optimizer, train, tokenizer, learn, lessons=lessons)
         self._losses = Losses()
         self._resumed = False
         self._best_at = -1  # the update after which the weights were those of model.safetensors

@@ -83,6 +83,11 @@ class Windows:
     def __iter__(self) -> Iterator[tuple[Batch, Batch]]:
         return self.iterate()
 
+    def over(self, ids: Ids) -> Windows:
+        """Return windows over another text of as many ids, cut at the same places."""
+        batch, first = len(self._streams), int(self._first[0])
+        return Windows(ids, batch, self._length, first, cuts=self._cuts)
+
     def iterate(self, start: int = 0) -> Iterator[tuple[Batch, Batch]]:
         """Give the windows from number `start` on, as a resumed run needs them."""
         return (self[index] for index in range(start, len(self)))
