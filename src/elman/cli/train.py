@@ -143,7 +143,9 @@ def train(
             )
         except Interrupted as error:
             again = [word for word in command if word not in ("--resume", "--overwrite")]
-            raise Interrupted(error.message, hint=f"{shlex.join([*again, '--resume'])} goes on from there") from error
+            onward = f"{shlex.join([*again, '--resume'])} goes on from there"
+            hint = onward if error.hint else f"{shlex.join(again)} begins again"
+            raise Interrupted(error.message, hint=hint) from error
     result = card["result"]
     if as_json:
         print_json({"model": out, **result, "parameters": card["parameters"]})

@@ -242,10 +242,11 @@ class BaseTrainer:
             entry |= {"bits_per_base": entropy / math.log(2), "symbols_per_second": round(speed, 1)}
             self.log.add(entry | {"seconds": round(progress.seconds, 3)})
         if self.should_stop():
+            if not progress.epoch:
+                raise Interrupted("stopped in pass 1, before anything was kept")
             count = f"{progress.epoch} finished pass" + ("es are" if progress.epoch > 1 else " is")
-            kept = f"{count} kept in {self.folder}" if progress.epoch else "none was finished, so nothing is kept"
             raise Interrupted(
-                f"stopped in pass {progress.epoch + 1}; {kept}",
+                f"stopped in pass {progress.epoch + 1}; {count} kept in {self.folder}",
                 hint="the same command with --resume goes on from there",
             )
 
