@@ -91,6 +91,6 @@ def drawn() -> Callable[..., Any]:
         with torch.no_grad():
             for weight in network.parameters():
                 weight.uniform_(-reach, reach, generator=generator)
-        return Model(network.eval(), tokenizer, regime, {"settings": {"learn": {"bptt": 5}}})
+        return Model(network.eval(), tokenizer, regime, {"settings": {"learn.bptt": 5}})
 
     return make

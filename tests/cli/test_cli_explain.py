@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_a_terminal_gets_every_step_the_error_sent_back_and_which_word_mattered(
         ("5", "a"),
     ]
     assert steps[1][2] == "cat" and steps[1][4] == "bits"
-    assert "The error of step 4 (a, which came next" in result.out and "k  w(t-k)" in result.out
+    assert 'The error of step 4 ("a", which came next' in result.out and "k  w(t-k)" in result.out
     assert "a factor is at most max f' ||W||" in result.out and "█" in result.out
     assert sum(line.split()[-3:-2] == ["sees"] or "sees" in line for line in lines) >= 2
 
@@ -111,5 +112,5 @@ def test_a_folder_that_holds_no_model_is_named(elman: Elman, tmp_path: Path) -> 
 
 def test_a_terminal_that_knows_no_block_gets_plain_bars(model: Path) -> None:
     command = [sys.executable, "-m", "elman", "explain", str(model), TEXT]
-    done = subprocess.run(command, capture_output=True, check=False, env={"PYTHONIOENCODING": "ascii", "PATH": ""})
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and b"####" in done.stdout and b"\\u2588" not in done.stdout

@@ -140,21 +140,25 @@ class Outputs:
     gradients: Tensor
 
 
-def read_outputs(run: Unrolled, following: Sequence[int | None], asked: dict[int, int], top: int) -> Outputs:
+def read_outputs(
+    run: Unrolled, following: Sequence[int | None], asked: dict[int, int], *, top: int, no_answer: int | None
+) -> Outputs:
     """Return what the output layer says of each step; E is of the symbol asked for, that came next, or the likeliest.
 
-    `following` are the symbols that came next, (n,); `asked` says of which rows another symbol is E's.
+    `following` are the symbols that came next, (n,); `asked` says of which rows another symbol is E's; `no_answer`,
+    <unk>, is not taken for the likeliest.
     """
     above = torch.cat(run.above).detach().requires_grad_()
     read = Outputs([], [], [], [], torch.zeros_like(above))
     for here, log_y in log_probs(run.network, above):
-        values, ids = log_y.detach().topk(min(top, log_y.shape[1]))
+        values, ids = log_y.detach().topk(min(max(top, 2), log_y.shape[1]))
         rows = range(here.start, here.start + len(log_y))
         for row, likeliest, probabilities in zip(rows, ids.tolist(), values.exp().tolist(), strict=True):
             came = following[row]
-            read.targets.append(asked.get(row, likeliest[0] if came is None else came))
-            read.came.append(None if came is None else float(log_y[row - here.start, came]))
-            read.likeliest.append(list(zip(likeliest, probabilities, strict=True)))
+            best = next((symbol for symbol in likeliest if symbol != no_answer), likeliest[0])
+            read.targets.append(asked.get(row, best if came is None else came))
+            read.came.append(None if came is None else float(log_y[row - here.start, came].detach()))
+            read.likeliest.append(list(zip(likeliest, probabilities, strict=True))[:top])
         aimed = torch.tensor(read.targets[here], device=log_y.device)
         at_target = log_y.gather(1, aimed.unsqueeze(1)).squeeze(1)
         read.gradients.add_(torch.autograd.grad(at_target.sum(), above)[0])
@@ -183,7 +187,7 @@ def send_back(run: Unrolled, gradients: Tensor, *, back: int) -> list[Sent]:
         found = torch.autograd.grad(
             above, [*vectors, *states], gradients[row : row + 1], retain_graph=True, allow_unused=True
         )
-        products = [0.0 if g is None else float((g * x).sum()) for g, x in zip(found, vectors, strict=False)]
+        products = [0.0 if g is None else float((g * x.detach()).sum()) for g, x in zip(found, vectors, strict=False)]
         of_states = found[len(vectors) :]
         errors: list[Errors] = []
         for layer, bound in enumerate(bounds):

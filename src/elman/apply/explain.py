@@ -205,7 +205,7 @@ def explain(
     network = in_float64(model.network)
     device = next(network.parameters()).device
     run = unroll_text(network, known_symbols(read[:last], tokenizer).to(device), first)
-    outputs = read_outputs(run, following[first - 1 : last], asked, top)
+    outputs = read_outputs(run, following[first - 1 : last], asked, top=top, no_answer=tokenizer.unk_id)
     return Explanation(
         summary=summary(model),
         text=text,
@@ -358,4 +358,6 @@ def _notes(run: Unrolled, length: int, last: int, back: int, unknown: Sequence[s
         )
     if not all(isinstance(cell, Cell) and is_activation(cell, network) for cell in network.cells):
         notes.append("the state is not f of one sum here, so errors are dE/ds(t-k), not those before an activation")
+    if any(len(parts_of(cell)) > 1 for cell in network.cells if isinstance(cell, Cell)):
+        notes.append("the parts of a state are counted apart: what c(t) does by way of s(t) is in dE/ds(t)")
     return notes

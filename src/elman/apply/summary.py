@@ -63,9 +63,8 @@ class Summary:
 def summary(model: Model) -> Summary:
     """Return what a model is."""
     network, settings = model.network, model.network.settings
-    learn = model.card.get("settings")
-    learn = learn.get("learn") if isinstance(learn, dict) else None
-    bptt = learn.get("bptt") if isinstance(learn, dict) else None
+    trained = model.card.get("settings")
+    bptt = trained.get("learn.bptt") if isinstance(trained, dict) else None
     return Summary(
         unit=model.tokenizer.unit,
         dictionary_size=model.tokenizer.size,

@@ -20,7 +20,9 @@ from elman.draw.unrolled_words import (
     plain,
     scale_of,
     short,
+    signed,
     strongest,
+    training,
 )
 from elman.errors import UsageError
 from elman.files import replacing, write_text
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 BAR = 24
 """Characters of the longest bar."""
 
+_KEYS = str.maketrans({TIMES: "x", MINUS: "-", "“": '"', "”": '"'})
 PICTURES = (".png", ".svg")
 
 
@@ -124,8 +127,12 @@ def print_explanation(found: Explanation) -> None:
     """Print an explanation for a terminal: the model, every step, the error sent back, and which word mattered."""
     print(_typed(equation(found.summary)))
     shapes = letters(found.summary)
-    trained = f"trained with bptt {found.summary.bptt}" if found.summary.bptt is not None else "bptt not known"
-    print(_typed("; ".join(f"{letter}: {shapes[letter]}" for letter in "UWV") + f"; shared by all steps; {trained}"))
+    print(
+        _typed(
+            "; ".join(f"{letter}: {shapes[letter]}" for letter in "UWV")
+            + f"; shared by all steps; {training(found.summary)}"
+        )
+    )
     print()
     _print_steps(found)
     print()
@@ -136,7 +143,7 @@ def print_explanation(found: Explanation) -> None:
 
 def _typed(text: str) -> str:
     """Return a text with the signs that a keyboard has, which every terminal can show."""
-    return text.replace(TIMES, "x").replace(MINUS, "-")
+    return text.translate(_KEYS)
 
 
 def _print_steps(found: Explanation) -> None:
@@ -152,7 +159,7 @@ def _print_steps(found: Explanation) -> None:
 
 def _print_errors(found: Explanation) -> None:
     why, layers = found.why_at, found.summary.layers
-    print(f"The error of step {why.t} ({aim(why)}; E = {why.log_prob:.3f}), sent back k steps")
+    print(_typed(f"The error of step {why.t} ({aim(why)}; E = {why.log_prob:.3f}), sent back k steps"))
     scale = scale_of(norm for errors in why.errors for norm in errors.norms)
     for errors in why.errors:
         name = errors.symbol if layers == 1 else f"{errors.symbol}, layer {errors.layer}"
@@ -184,5 +191,5 @@ def _print_words(found: Explanation) -> None:
     print("Which words mattered most, leaving each out: what it added to the log-probability of what is predicted")
     for why in found.why:
         mark = {"text": "", "likeliest": " (likeliest)", "asked": " (asked for)"}[why.origin]
-        words = "  ".join(f"{short(word, 16)} {value:+.2f}" for word, value in strongest(why, 5))
-        print(f"{why.t:>4}  {short(why.target, 16) + mark:<28}  {words}")
+        words = "  ".join(f"{short(word, 16)} {_typed(signed(value))}" for word, value in strongest(why, 5))
+        print(f"{why.t:>4}  {short(why.target, 16) + mark:<28}  {words or '-'}")

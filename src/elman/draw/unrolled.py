@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,19 @@ from elman.draw.page import page
 from elman.draw.unrolled_look import SCRIPT, STYLE
 from elman.draw.unrolled_picture import COLUMN, GAP, LEFT, Picture, legend
 from elman.draw.unrolled_tables import heat_map, model_table, step_section, steps_table
-from elman.draw.unrolled_words import TIMES, Scale, equation, letters, main_errors, scale_of, short, strongest, visible
+from elman.draw.unrolled_words import (
+    TIMES,
+    Scale,
+    equation,
+    letters,
+    main_errors,
+    plain,
+    scale_of,
+    short,
+    signed,
+    strongest,
+    visible,
+)
 
 if TYPE_CHECKING:
     from elman.apply.explain import Explanation
@@ -62,11 +75,13 @@ def _head(found: Explanation) -> str:
     """Say in a few lines what was found, and what has to be known about it."""
     why, at = found.why_at, found.steps[found.at - found.first]
     errors = main_errors(why, found.summary.layers)
-    words = ", ".join(f"“{visible(word)}” ({value:+.2f})" for word, value in strongest(why, 3))
+    words = ", ".join(f"“{visible(word)}” ({signed(value)})" for word, value in strongest(why, 3))
     lines = [
-        f"Step {at.t} reads “{visible(at.symbol)}” and gives “{visible(why.target)}” a log-probability of "
-        f"{why.log_prob:.2f}; the words that did most to it: {words}."
+        f"Step {at.t} reads “{visible(at.symbol)}” and gives “{visible(why.target)}” the probability "
+        f"{plain(math.exp(why.log_prob))}."
     ]
+    if words:
+        lines.append(f"The words that did most to it, in natural logs: {words}.")
     if len(errors.norms) > 1 and errors.norms[0] > 0:
         share = errors.norms[-1] / errors.norms[0]
         lines.append(

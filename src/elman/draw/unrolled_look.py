@@ -27,8 +27,12 @@ a.column:focus-visible .frame { stroke: var(--blue); stroke-width: 4; }
 .back i { display: block; height: .35rem; width: var(--w); border-radius: 2px; background: var(--red); }
 .back .norm { min-width: 8rem; } .back .up, .back .down { min-width: 9rem; }
 .back .norm i { margin-left: calc(100% - var(--w)); }
+.back .up, .back .down { background: linear-gradient(var(--line), var(--line)) 50% 100% / 1px .7rem no-repeat; }
 .back .up i { margin-left: 50%; background: var(--blue); } .back .down i { margin-left: calc(50% - var(--w)); }
 .heat th, .heat td { padding: .15rem .4rem; font-size: .85rem; white-space: nowrap; }
+.steps :is(th, td):nth-child(n + 6), .steps :is(th, td):nth-child(2), .steps :is(th, td):nth-child(3),
+.facts td { text-align: left; }
+.scroll { margin: .75rem 0; }
 .heat tbody th { position: sticky; left: 0; background: var(--card); }
 """ + "".join(
     f".{sign}{shade} {{ background: color-mix(in srgb, var(--{colour}) {9 * shade}%, var(--card)); }}\n"

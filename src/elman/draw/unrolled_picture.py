@@ -23,7 +23,7 @@ from elman.draw.unrolled_words import (
 if TYPE_CHECKING:
     from elman.apply.explain import Explanation, StatePart, Step, Unit
 
-LEFT, COLUMN, GAP, RIGHT = 62, 184, 58, 14
+LEFT, COLUMN, GAP, RIGHT = 62, 184, 66, 14
 LINE, ROW, ARROW, PAD = 16, 19, 38, 8
 WORD, BACK = 48, 44
 
@@ -70,7 +70,7 @@ class Picture:
 
     def _sides(self) -> str:
         """Return what is said at the left of the rows."""
-        rows = [(PAD + 17, "y(t)"), (self.word_top + 21, "w(t)"), (self.back_top + 14, "error")]
+        rows = [(PAD + 17, "y(t)"), (self.word_top + 21, "w(t)"), (self.back_top + 30, "error")]
         rows += [(self.tops[layer] + 19, f"{layered('s', layer, self.layers)}(t)") for layer in self.tops]
         return "".join(f'<text class="side" x="6" y="{y}" aria-hidden="true">{text}</text>' for y, text in rows)
 
@@ -123,11 +123,11 @@ class Picture:
         rows.append(_text(x + COLUMN - 9, PAD + 17, "likeliest next", "small end"))
         for row, (token, probability) in enumerate(step.next):
             y = PAD + 24 + row * ROW
-            came = step.log_prob is not None and token == step.came
+            right = step.log_prob is not None and token == step.came
             width = max(1.0, (COLUMN - 16) * probability / self.likeliest)
             rows.append(f'<rect class="bar v" x="{x + 8}" y="{y + 1}" width="{width:.1f}" height="{ROW - 3}" rx="2"/>')
-            mark = "✓ " if came else ""
-            rows.append(_text(x + 12, y + 14, mark + short(token, 16), "came" if came else "", title=visible(token)))
+            mark = "✓ " if right else ""
+            rows.append(_text(x + 12, y + 14, mark + short(token, 16), "came" if right else "", title=visible(token)))
             rows.append(_text(x + COLUMN - 11, y + 14, f"{probability:.4f}", "value end"))
         last = PAD + 24 + len(step.next) * ROW + 12
         came = "" if step.came is None else short(step.came, 13)
@@ -175,6 +175,7 @@ class Picture:
         y = self.back_top
         return (
             f'<rect class="e" x="{x + COLUMN - width:.1f}" y="{y + 20}" width="{width:.1f}" height="10" rx="2"/>'
+            + _text(x, y + 14, f"‖{errors.symbol}({step.t})‖", "small")
             + _text(x + COLUMN, y + 14, said, "norm value end")
             + (_text(x - GAP / 2, y + 30, left, "factor small middle") if i else "")
         )

@@ -34,7 +34,9 @@ SHADES = 5
 def step_section(found: Explanation, step: Step, why: Why, scale: Scale, most: float) -> str:
     """Return what there is to say of the error of one step: a table with a row for each step back."""
     head = f"Step {step.t}: after “{escape(visible(step.symbol))}”"
-    said = f"{arrival(step)}. The error sent back is that of {aim(why)}: E = log y({step.t}) = {why.log_prob:.3f}."
+    arrived = arrival(step)
+    said = f"{arrived[0].upper()}{arrived[1:]}. The error sent back is measured on {aim(why)}: "
+    said += f"E = log y({step.t})[{visible(why.target)}] = {signed(why.log_prob)}."
     titles = ["k", "step", "word"]
     for errors in why.errors:
         name = "e_h" if errors.hidden_norms is not None else f"dE/d{errors.part}"
@@ -89,7 +91,7 @@ def heat_map(found: Explanation, kind: str, caption: str) -> str:
     top = "".join(f'<th scope="col">{escape(short(step.symbol, 12))}<br>w({step.t})</th>' for step in found.steps)
     lines = []
     for why in found.why:
-        head = f'<th scope="row">{escape(short(why.target, 14))} {_origin(why)}after {why.t}</th>'
+        head = f'<th scope="row">y({why.t}): {escape(short(why.target, 14))}{_origin(why)}</th>'
         blank = "<td></td>" * (why.words[0].t - found.first)
         cells = "".join(_shaded(_value(word, kind), most) for word in why.words)
         lines.append(f"<tr>{head}{blank}{cells}{'<td></td>' * (found.last - why.t)}</tr>\n")
@@ -101,7 +103,7 @@ def heat_map(found: Explanation, kind: str, caption: str) -> str:
 
 
 def _origin(why: Why) -> str:
-    return {"text": "", "likeliest": "(likeliest) ", "asked": "(asked) "}[why.origin]
+    return {"text": "", "likeliest": " (likeliest)", "asked": " (asked)"}[why.origin]
 
 
 def _value(word: Contribution, kind: str) -> float | None:
@@ -134,11 +136,14 @@ def steps_table(found: Explanation) -> str:
         read = visible(step.symbol) + (f" ({visible(step.written)})" if step.unknown else "")
         rows.append([str(step.t), read, came, probability, bits(step), likeliest, "; ".join(units)])
     head = ["t", "w(t)", "came next", "probability", "surprisal", "likeliest next, y(t)", "most active units, s(t)"]
-    return table(head, rows, caption="Every step: what was read, what came next, what the model expected")
+    caption = "Every step: what was read, what came next, what the model expected"
+    return f'<div class="steps">{table(head, rows, caption=caption)}</div>\n'
 
 
 def model_table(found: Explanation) -> str:
     """Return what the model is, and every weight with the letter that it belongs to."""
     weights = [[weight.name, weight.letter, shape(weight)] for weight in found.summary.weights]
     facts = table(["", ""], [list(row) for row in rows_of(found.summary)], caption="The model")
-    return facts + table(["weight", "letter", "shape"], weights, caption="Its weights; all steps share them")
+    return f'<div class="facts">{facts}</div>\n' + table(
+        ["weight", "letter", "shape"], weights, caption="Its weights; all steps share them"
+    )

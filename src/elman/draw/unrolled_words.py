@@ -63,18 +63,22 @@ def bits(step: Step) -> str:
 def arrival(step: Step) -> str:
     """Say what came next, and how surprising that was."""
     if step.came is None:
-        return "no next word is given"
-    came = short(step.came, 24)
-    return (
-        f"next came {came}, {bits(step)}" if step.surprisal is not None else f"next came {came}, not in the dictionary"
-    )
+        return "what comes next is not given"
+    came = f"then came “{short(step.came, 24)}”"
+    return f"{came}, a surprise of {bits(step)}" if step.surprisal is not None else f"{came}, not in the dictionary"
 
 
 def aim(why: Why) -> str:
     """Say what the error of a step is measured on."""
-    target = visible(why.target)
-    said = {"text": "which came next", "asked": "as asked for", "likeliest": "the likeliest, as no known one came next"}
-    return f"{target}, {said[why.origin]}"
+    said = {"text": "which came next", "asked": "as asked for", "likeliest": "the likeliest, as none is known to come"}
+    return f"“{visible(why.target)}”, {said[why.origin]}"
+
+
+def training(summary: Summary) -> str:
+    """Say how far back training sent errors."""
+    if summary.regime == "sentences":
+        return "trained on whole sentences"
+    return "bptt not known" if summary.bptt is None else f"trained with bptt {summary.bptt}"
 
 
 def equation(summary: Summary) -> str:
@@ -165,8 +169,8 @@ def others(part: StatePart) -> list[str]:
 
 
 def strongest(why: Why, most: int) -> list[tuple[str, float]]:
-    """Return the words that did most to a prediction, by leaving each out, or by the gradient where none can be."""
-    words = [(w.symbol, w.gradient_x_input if w.leave_one_out is None else w.leave_one_out) for w in why.words]
+    """Return the words that did most to a prediction, by leaving each out; none where nothing else was read."""
+    words = [(word.symbol, word.leave_one_out) for word in why.words if word.leave_one_out is not None]
     return sorted(words, key=lambda word: -abs(word[1]))[:most]
 
 
@@ -180,7 +184,7 @@ def rows_of(summary: Summary) -> Sequence[tuple[str, str]]:
         ("activation f", summary.activation or "the cell's own"),
         ("unit", f"{summary.unit}, D = {summary.dictionary_size:,}"),
         ("input, output", f"{summary.encoder}, {summary.output}"),
-        ("trained", f"regime {summary.regime}, bptt {summary.bptt if summary.bptt is not None else 'not known'}"),
+        ("training", f"regime {summary.regime}, {training(summary)}"),
         ("parameters", f"{summary.parameters:,}"),
     ]
     more = {"tied U and V": summary.tied, "bias": summary.bias}
