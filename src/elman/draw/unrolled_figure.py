@@ -9,6 +9,7 @@ from elman.draw.unrolled_words import (
     MINUS,
     TIMES,
     aim,
+    carried,
     equation,
     layered,
     letters,
@@ -60,7 +61,7 @@ class _Picture:
         self.sizes = {key: (len(state[key].units) + 2.2) * ROW for key in self.parts}
         self.said = (len(found.steps[0].next) + 2.2) * ROW
         self.width = len(found.steps) * (COLUMN + GAP) + 0.8
-        self.height = 0.5 + (len(self.parts) + 1) * 0.4 + sum(self.sizes.values()) + self.said
+        self.height = 0.5 + (self.layers + 1) * 0.4 + sum(self.sizes.values()) + self.said
 
     def draw(self, axes: Any) -> None:  # noqa: ANN401 - matplotlib has no types of its own here
         axes.set(xlim=(0, self.width), ylim=(0, self.height), aspect="equal")
@@ -77,15 +78,17 @@ class _Picture:
         _box(axes, x, 0.05, 0.45, BLUE)
         axes.text(middle, 0.33, _literal(short(step.symbol, 16)), ha="center", va="center", fontsize=10, weight="bold")
         axes.text(middle, 0.14, f"w({step.t})", ha="center", va="center", fontsize=7, color=GREY)
+        below = 0
         for part in step.state:
-            _arrow(axes, (middle, y), (middle, y + 0.38), BLUE, layered("U", part.layer, self.layers), "-")
-            y += 0.4
             size = self.sizes[part.layer, part.name]
+            if part.layer != below:
+                _arrow(axes, (middle, y), (middle, y + 0.38), BLUE, layered("U", part.layer, self.layers), "-")
+                y += 0.4
+                across = (x + COLUMN, y + size / 2), (x + COLUMN + GAP - 0.03, y + size / 2)
+                if not last:
+                    _arrow(axes, *across, GOLD, carried(self.found.summary, part.layer), "--")
             self._part(axes, x, y, size, part, step.t)
-            across = (x + COLUMN, y + size / 2), (x + COLUMN + GAP - 0.03, y + size / 2)
-            if not last:
-                _arrow(axes, *across, GOLD, layered("W", part.layer, self.layers), "--")
-            y += size
+            below, y = part.layer, y + size
         _arrow(axes, (middle, y), (middle, y + 0.38), GREEN, "V", ":")
         self._said(axes, x, y + 0.4, step)
 

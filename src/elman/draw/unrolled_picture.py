@@ -11,6 +11,7 @@ from elman.draw.unrolled_words import (
     Scale,
     arrival,
     bits,
+    carried,
     layered,
     main_errors,
     others,
@@ -74,12 +75,6 @@ class Picture:
         rows += [(self.tops[layer] + 19, f"{layered('s', layer, self.layers)}(t)") for layer in self.tops]
         return "".join(f'<text class="side" x="6" y="{y}" aria-hidden="true">{text}</text>' for y, text in rows)
 
-    def _name(self, letter: str, layer: int) -> str:
-        """Return what an arrow carries: U or W of its layer, or what a cell has in the place of W."""
-        if letter == "W" and not self.found.summary.of("W"):
-            return "x" if self.found.summary.cell == "feedforward" else "gate"
-        return layered(letter, layer, self.layers)
-
     def _between(self) -> str:
         """Return the arrows from each state to the next, which carry W, and those that the error takes back."""
         parts = []
@@ -91,7 +86,9 @@ class Picture:
             for i in range(len(self.found.steps) + 1):
                 x = self._left(i) - (46 if i == 0 else GAP)
                 end = self._left(i) - 4 if i < len(self.found.steps) else x + 34
-                parts.append(_arrow("W", x + 2, y, end, y, (x + end) / 2 - 6, y - 7, self._name("W", layer)))
+                parts.append(
+                    _arrow("W", x + 2, y, end, y, (x + end) / 2 - 6, y - 7, carried(self.found.summary, layer))
+                )
         return f'<g aria-hidden="true">{"".join(parts)}</g>'
 
     def _column(self, i: int, step: Step) -> str:
@@ -106,7 +103,7 @@ class Picture:
         for layer, top in self.tops.items():
             inside.append(self._layer(x, top, layer, step))
             end = top + self.heights[layer]
-            name = self._name("U", layer)
+            name = layered("U", layer, self.layers)
             inside.append(_arrow("U", middle, end + ARROW - 2, middle, end + 4, middle + 8, end + 25, name))
         inside += [self._read(x, step), self._back(i, x, step)]
         chosen = ' aria-current="step"' if step.t == self.found.at else ""

@@ -55,6 +55,13 @@ def layered(name: str, layer: int, layers: int) -> str:
     return name if layers == 1 else name + str(layer).translate(_LOW)
 
 
+def carried(summary: Summary, layer: int) -> str:
+    """Return what takes a layer's state to the next step: W, or what a cell has in its place."""
+    if not summary.of("W"):
+        return "x" if summary.cell == "feedforward" else "gate"
+    return layered("W", layer, summary.layers)
+
+
 def bits(step: Step) -> str:
     """Return the surprisal of what came next."""
     return "" if step.surprisal is None else f"{step.surprisal:.2f} bits"
