@@ -65,7 +65,7 @@ def explain(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Take a model apart at work on a sentence: states, predictions, errors sent back, and which word mattered."""
+    """Take a model apart at work on a sentence: what it holds and expects, and which word mattered."""
     # `--by-hand`, which takes neither MODEL nor TEXT, branches off here.
     if model is None or text is None:
         missing = "MODEL" if model is None else "TEXT"

@@ -23,7 +23,8 @@ a.column[aria-current] .frame { stroke: var(--ink); stroke-width: 2; }
 a.column:focus-visible .frame { stroke: var(--blue); stroke-width: 4; }
 .legend { list-style: none; padding: 0; } .legend .sample { display: inline-block; vertical-align: middle; }
 .script section.step:not(.shown) { display: none; }
-.back td, .heat td { text-align: right; } .back .word { text-align: left; }
+.back td, .heat td { text-align: right; }
+.back td, .back th { padding: .1rem .6rem; line-height: 1.3; } .back .word { text-align: left; }
 .back i { display: block; height: .35rem; width: var(--w); border-radius: 2px; background: var(--red); }
 .back .norm { min-width: 8rem; } .back .up, .back .down { min-width: 9rem; }
 .back .norm i { margin-left: calc(100% - var(--w)); }

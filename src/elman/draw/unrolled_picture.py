@@ -128,7 +128,8 @@ class Picture:
             rows.append(_text(x + COLUMN - 11, y + 14, f"{probability:.4f}", "value end"))
         last = PAD + 24 + len(step.next) * ROW + 12
         came = "" if step.came is None else short(step.came, 13)
-        said = f"✓ came: {came}" if came else "what comes is not given"
+        mark = "✓ " if step.log_prob is not None else ""
+        said = f"{mark}came: {came}" if came else "what comes is not given"
         rows.append(_text(x + 9, last, said, "small"))
         rows.append(_text(x + COLUMN - 9, last, bits(step) or ("unknown" if came else ""), "small end"))
         return "".join(rows)
