@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,3 +62,35 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[..., Any]:
+    """A function that makes a model of a few words from a shape, all weights drawn by lot and away from zero."""
+    import torch
+
+    from elman.config import NetworkSettings, TextSettings
+    from elman.network.encoders import Bert
+    from elman.network.folder import Model
+    from elman.network.model import RecurrentNetwork
+    from elman.text.words import WordTokenizer
+
+    lines = ["the cat sees a dog", "a bird wants the owl now"]
+    tokenizer = WordTokenizer.train(lines, TextSettings(unit="word"))
+
+    def make(*, seed: int = 0, regime: str = "sentences", reach: float = 0.8, **shape: object) -> Model:
+        network = RecurrentNetwork(tokenizer.size, NetworkSettings.model_validate({"hidden": 7, **shape}))
+        if isinstance(network.encoder, Bert):
+            network.encoder.learn(tokenizer)
+        if network.output.direct is not None:
+            network.output.direct.learn(
+                np.concatenate([tokenizer.encode_line(line) for line in lines]).astype(np.int64)
+            )
+        network.output.prepare(torch.arange(tokenizer.size))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.uniform_(-reach, reach, generator=generator)
+        return Model(network.eval(), tokenizer, regime, {"settings": {"learn.bptt": 5}})
+
+    return make

@@ -47,7 +47,7 @@ def read_prompt(model: Model, prompt: str) -> tuple[State, Tensor, list[str]]:
     """Read a sentence end and then the prompt; return the state, log y, (D,), and the symbols that are not known."""
     tokenizer, network = model.tokenizer, model.network
     device = next(network.parameters()).device
-    ids, unknown = _prompt_ids(model, prompt)
+    ids, _, unknown = read_symbols(model, prompt)
     # What is not in the dictionary enters as <unk>; every unit that can meet the unknown has one.
     symbols = known_symbols(np.array([tokenizer.end_id, *ids], dtype=np.int64), tokenizer).to(device)
     state = network.initial_state(1)
@@ -58,8 +58,8 @@ def read_prompt(model: Model, prompt: str) -> tuple[State, Tensor, list[str]]:
     return state, log_probs[0], unknown
 
 
-def _prompt_ids(model: Model, prompt: str) -> tuple[list[int], list[str]]:
-    """Return the symbols of a prompt, and what of it is outside the dictionary, each once.
+def read_symbols(model: Model, prompt: str) -> tuple[list[int], list[str], list[str]]:
+    """Return the symbols of a prompt, how it writes each, and what of it is outside the dictionary, each once.
 
     Lines are sentences as in a text: an end stands between them, blank ones count where the unit counts them, and where
     sentences are independent only the last line matters.
@@ -67,16 +67,16 @@ def _prompt_ids(model: Model, prompt: str) -> tuple[list[int], list[str]]:
     tokenizer = model.tokenizer
     lines = prompt.split("\n")
     ids: list[int] = []
+    written: list[str] = []
     unknown: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
-        here = tokenizer.encode(line)
-        unknown |= dict.fromkeys(
-            piece for piece, i in zip(tokenizer.pieces(line), here, strict=True) if i == tokenizer.size
-        )
-        ids += here
+        here, pieces = tokenizer.encode(line), tokenizer.pieces(line)
+        unknown |= dict.fromkeys(piece for piece, i in zip(pieces, here, strict=True) if i == tokenizer.size)
+        ids, written = ids + here, written + pieces
         if number < len(lines) and (line.strip() or tokenizer.blank_lines):
-            ids = [] if model.regime == "sentences" else [*ids, tokenizer.end_id]
-    return ids, list(unknown)
+            ends = model.regime != "sentences"
+            ids, written = ([*ids, tokenizer.end_id], [*written, tokenizer.end]) if ends else ([], [])
+    return ids, written, list(unknown)
 
 
 def predict(model: Model, prompt: str, top: int = 10) -> Prediction:

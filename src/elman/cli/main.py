@@ -14,6 +14,7 @@ import typer
 
 from elman import __version__
 from elman.cli import bench, classify, demo, dna, evaluate, listings, mix, ngram, train, tune, use, validation, vectors
+from elman.cli.explain import explain
 from elman.errors import ElmanError, UsageError, nearest
 
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
@@ -40,6 +41,7 @@ for command in (
     use.generate,
     use.score,
     use.info,
+    explain,
     demo.demo,
     bench.bench,
     listings.recipes,
