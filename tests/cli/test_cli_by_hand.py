@@ -157,7 +157,24 @@ def test_a_page_that_cannot_be_written_is_refused_before_any_work(elman: Elman, 
 
 
 def test_numbers_that_are_too_large_say_so(elman: Elman) -> None:
-    flags = "--activation relu --hidden 5 --alpha 1 --beta 0 --bptt 3 --learn all --steps 50 --seed 1".split()
+    flags = [
+        "--activation",
+        "relu",
+        "--hidden",
+        "5",
+        "--alpha",
+        "1",
+        "--beta",
+        "0",
+        "--bptt",
+        "3",
+        "--learn",
+        "all",
+        "--steps",
+        "50",
+        "--seed",
+        "1",
+    ]
     dictionary = ("--dictionary", "row your boat")
     result = elman(*BY_HAND, "your row row row your row row row row row", *dictionary, *flags)
     assert (result.code, result.out) == (1, "")

@@ -264,7 +264,9 @@ def test_every_section_can_be_reached() -> None:
     names = [a["id"] for a in page.of("h2")]
     assert links == names and len(names) == 9
     assert [a["aria-labelledby"] for a in page.of("section")] == names
-    assert all(a.get("tabindex") == "0" for a in page.of("div") if a.get("class") in ("formula", "scroll"))
+    assert all(a.get("tabindex") == "0" for a in page.of("div") if a.get("class") == "scroll")
+    wide = [a for a in page.of("div") if a.get("class") == "formula" and a.get("tabindex") == "0"]
+    assert len(wide) == 7 and all(a["role"] == "group" and a["aria-label"] for a in wide)
 
 
 # ---- formulas

@@ -191,7 +191,8 @@ def draw_weights(task: Task, generator: np.random.Generator) -> Matrices:
     D, H = len(task.dictionary), task.hidden
 
     def drawn(*shape: int) -> Array:
-        return generator.integers(1, steps, shape, endpoint=True) * generator.choice([-1.0, 1.0], shape) / steps
+        sizes, signs = generator.integers(1, steps, shape, endpoint=True), generator.choice([-1.0, 1.0], shape)
+        return np.asarray(sizes * signs / steps)
 
     return Matrices(drawn(D, H), drawn(H, H), drawn(H, D))
 
@@ -356,7 +357,7 @@ def _check_finite(done: Update) -> None:
     if not all(np.isfinite(array).all() for array in _arrays(done)):
         raise TrainingError(
             f"the numbers outgrew the whiteboard in update {done.number}",
-            hint="give a smaller --alpha, or fewer --steps",
+            hint="give a smaller --alpha, or another --seed",
         )
 
 

@@ -153,7 +153,7 @@ def _check_place(path: str) -> None:
 
 
 def _write_page(found: Any, checks: Any, path: str, digits: int) -> None:  # noqa: ANN401 - ByHand and its checks
-    from elman.draw.by_hand import web_page
+    from elman.draw.by_hand import counted, web_page
     from elman.files import write_text
 
     page = web_page(found, checks, digits=digits)
@@ -161,7 +161,7 @@ def _write_page(found: Any, checks: Any, path: str, digits: int) -> None:  # noq
         sys.stdout.write(page)
         return
     write_text(Path(path), page)
-    note(f"{path}: the whiteboard as a page, {len(found.updates)} updates")
+    note(f"{path}: the whiteboard as a page, {counted(len(found.updates), 'update')}")
 
 
 def _print(found: Any, checks: Any, digits: int) -> None:  # noqa: ANN401 - ByHand and its checks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,7 +31,7 @@ def explain(
     digits: whiteboard.Digits = None,
 ) -> None:
     """Show how a network comes to what it says; --by-hand shows on a tiny one how it learns."""
-    options = {
+    options: dict[str, Any] = {
         "dictionary": dictionary,
         "learn": learn,
         "hidden": hidden,

@@ -24,12 +24,12 @@ SHORT = 3
 """How many of the later updates are written out in short: the next ones, and always the last."""
 ROWS = 12
 """How many updates a table shows at about the most."""
-WIDE = 5
+WIDE = 4
 """How many words a table has a column for each of."""
 
 FUNCTIONS = {
     "sigmoid": ("f(a) = 1 / (1 + exp(-a))", "squashes each number to between 0 and 1"),
-    "tanh": ("f(a) = tanh(a)", "squashes each number to between -1 and 1"),
+    "tanh": ("f(a) = tanh(a)", "squashes each number to between `-1` and 1"),
     "relu": ("f(a) = max(a,0)", "keeps the numbers over 0, and makes 0 of the others"),
 }
 SLOPES = {"sigmoid": "{s} (1 - {s})", "tanh": "(1 - {s} {s})", "relu": "[{s} > 0]"}
@@ -74,7 +74,7 @@ def sections(found: ByHand, checks: Sequence[Check], *, digits: int) -> list[Sec
         Section("Forward: the network reads and guesses", list(_forward(task, first, digits))),
         Section("The error at the output", list(_output_errors(first))),
         Section("The error goes back through time", list(_back(task, first))),
-        Section("Why it is not sent back further", list(_fading(task, first, digits))),
+        Section("How far back, and why no further", list(_fading(task, first, digits))),
         Section("The update", list(_moves(task, first))),
     ]
     if len(found.updates) > 1:
@@ -213,11 +213,11 @@ def _fading(task: Task, update: Update, digits: int) -> Iterator[Part]:
             f"{faded.t} {short(faded.word)}",
             number(faded.norm, digits + 2),
             "" if faded.factor is None else number(faded.factor, digits),
-            "in the sums" if faded.used else "cut off",
+            "yes" if faded.used else "cut off",
         ]
         for faded in fading
     ]
-    yield Grid("The error of the last word, on its way back", ["k", "at t", "length", "times", ""], rows)
+    yield Grid("The error of the last word, on its way back", ["k", "at t", "length", "times", "in the sums"], rows)
     yield Words(_outlook(fading))
     if task.learn == "all":
         yield Words(f"Errors do not leave their window, of {counted(task.bptt, 'word')} at the most (bptt).")
@@ -247,10 +247,12 @@ def _outlook(fading: Sequence[Faded]) -> str:
 def _moves(task: Task, update: Update) -> Iterator[Part]:
     start, gradient, after = update.before, update.gradient, update.after
     last, learnt, readings = update.readings[-1].t, _learnt(update), {reading.t: reading for reading in update.readings}
-    yield Words(
-        f"Each matrix moves by alpha times what its two sides had to do with each other: the state and the error that "
-        f"it led to. Then beta takes its share.{'' if task.beta else ' (It is 0 here, and takes nothing.)'}"
-    )
+    said = "Each matrix moves by alpha times a product: of what came into it and of the error where it leads to, "
+    if task.learn == "last":
+        said += f"for U and W summed over the steps that the error went back, k = 0 to {len(update.back) - 1}. "
+    else:
+        said += "summed over the words of the window. "
+    yield Words(said + ("Then beta takes its share." if task.beta else "beta is 0, and takes nothing."))
     single = len(learnt) == 1 and task.learn == "last"
     outer = f"s({last})^T e_o({last})" if single else "sum_t s(t)^T e_o(t)"
     pairs = [(reading.s, reading.e_o) for reading in learnt]
@@ -317,7 +319,7 @@ def _scores(found: ByHand, digits: int) -> Iterator[Part]:
     wide = len(task.sentence) - 1 <= WIDE
     words = [f"{place} {short(word, 6)}" for place, word in enumerate(task.sentence[1:], start=1)] if wide else []
     named = f"perplexity of {shown(task.sentence[-1])!r}" if task.learn == "last" else "perplexity"
-    head = ["updates", *words, "perplexity", *(["of all"] if task.learn == "last" else [])]
+    head = ["updates", *words, "perplexity", *(["all words"] if task.learn == "last" else [])]
     rows = [["none", *_row(found, task, wide, digits)]]
     rows += [[str(update.number), *_row(update, task, wide, digits)] for update in _some(found.updates)]
     said = [*(["the probability of each word that came"] if wide else []), f"the {named}"]

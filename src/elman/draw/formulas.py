@@ -276,7 +276,7 @@ def _name(token: Token) -> str:
     found = _mi(token.text)
     if token.at:
         closed = '<mo stretchy="false">(</mo>', '<mo stretchy="false">)</mo>'
-        found = f"<mrow>{found}{closed[0]}{_argument(token.at)}{closed[1]}</mrow>"
+        found = f"<mrow>{found}{closed[0]}<mrow>{_argument(token.at)}</mrow>{closed[1]}</mrow>"
     return f'<msup>{found}<mi mathvariant="normal">T</mi></msup>' if token.transposed else found
 
 
@@ -284,7 +284,7 @@ def _matrix(matrix: Array, digits: int) -> str:
     rows = "".join(
         f"<mtr>{''.join(f'<mtd><mn>{text}</mn></mtd>' for text in row)}</mtr>" for row in cells(matrix, digits)
     )
-    return f'<mrow><mo fence="true">[</mo><mtable class="numbers">{rows}</mtable><mo fence="true">]</mo></mrow>'
+    return f'<mtable class="numbers">{rows}</mtable>'  # its brackets are drawn: not every machine has a font for them
 
 
 MARKS = {"<-": "←", "-": MINUS, "*": "\N{ASTERISK OPERATOR}", ">": "&gt;"}

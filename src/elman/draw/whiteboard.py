@@ -126,10 +126,11 @@ class _Board:
     def grid(self, grid: Grid) -> Iterator[str]:
         rows = [[plain_words(text, self.signs) for text in row] for row in [grid.head, *grid.rows]]
         widths = [max(cell_len(row[place]) for row in rows) for place in range(len(grid.head))]
+        apart = "   " if len(INDENT) + sum(widths) + 3 * (len(widths) - 1) <= self.width else "  "
         for texts in rows:
             spaces = [" " * (width - cell_len(text)) for text, width in zip(texts, widths, strict=True)]
             others = (space + text for text, space in zip(texts[1:], spaces[1:], strict=True))
-            yield (INDENT + "   ".join([texts[0] + spaces[0], *others])).rstrip()
+            yield (INDENT + apart.join([texts[0] + spaces[0], *others])).rstrip()
 
 
 def plain_words(text: str, signs: Signs) -> str:
@@ -141,15 +142,25 @@ def plain_words(text: str, signs: Signs) -> str:
 
 # ---- for a page
 
+WIDE = 8
+"""Columns of the matrices of a line that may be too wide for a window: a keyboard has to get there, to scroll."""
+
 STYLE = """
-.formula { overflow-x: auto; margin: .5rem 0 1rem; padding: .25rem .5rem; border-left: 3px solid var(--line); }
-math { font-size: 1.1rem; } .formula math { width: max-content; margin: 0; text-align: left; }
-mtable.lines > mtr > mtd { padding: .2rem .1rem; text-align: left; }
-mtable.lines > mtr > mtd.left { text-align: right; }
-mtable.numbers mtd { padding: .1em .35em; text-align: right; }
-h2 { border-bottom: 1px solid var(--line); padding-bottom: .2rem; } h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
+math { font-size: 1.1rem; }
+.formula { overflow-x: auto; margin: .5rem 0 1rem; padding: .4rem .75rem; border-left: 3px solid var(--line);
+  display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; align-items: center; }
+.formula math { width: max-content; margin: 0; text-align: left; }
+mtable.lines > mtr > mtd { padding: .3rem .1rem; text-align: left; text-align: -webkit-left; }
+mtable.lines > mtr > mtd.left { text-align: right; text-align: -webkit-right; }
+mtable.numbers { margin: 0 .3em; padding: .1em .15em; --end: linear-gradient(currentColor, currentColor);
+  border-left: 1.5px solid; border-right: 1.5px solid; background: var(--end) left top, var(--end) right top,
+  var(--end) left bottom, var(--end) right bottom; background-size: .35em 1.5px;
+  background-repeat: no-repeat; background-origin: border-box; }
+mtable.numbers mtd { padding: .22em .4em; text-align: right; text-align: -webkit-right; }
+h2 { border-bottom: 1px solid var(--line); padding-bottom: .2rem; } h3 { font-size: 1rem; margin: 1.75rem 0 .25rem; }
 .good { color: var(--green); } .bad { color: var(--red); font-weight: bold; }
 nav ol { columns: 16rem; }
+@media (max-width: 32rem) { math { font-size: .95rem; } .formula { padding: .4rem .5rem; } }
 """
 
 
@@ -187,7 +198,10 @@ def html_part(part: Part, digits: int) -> str:
 def html_formulas(formulas: Sequence[Formula], digits: int) -> str:
     """Return formulas as HTML, beside each other where there is room."""
     inside = "\n".join(mathml(formula, digits) for formula in formulas)
-    return f'<div class="formula" tabindex="0" role="group" aria-label="formula">{inside}</div>\n'
+    columns = (sum(matrix.shape[1] for matrix in item.matrices) for formula in formulas for item in formula)
+    scrolls = max(columns) >= WIDE or len(formulas) > 1
+    reached = ' tabindex="0" role="group" aria-label="a wide formula"' if scrolls else ""
+    return f'<div class="formula"{reached}>{inside}</div>\n'
 
 
 def html_words(text: str) -> str:
@@ -197,7 +211,7 @@ def html_words(text: str) -> str:
 
 
 SHORT = 8
-"""Letters of a word that fit into a table."""
+"""Letters of a word that fit into a table or a picture; wide ones count twice."""
 
 
 def short(word: str, most: int = SHORT) -> str:
@@ -207,7 +221,11 @@ def short(word: str, most: int = SHORT) -> str:
     ('milk', 'counter…')
     """
     word = shown(word)
-    return word if len(word) <= most else word[: most - 1] + "…"
+    if cell_len(word) <= most:
+        return word
+    while cell_len(word) >= most:
+        word = word[:-1]
+    return word + "…"
 
 
 def shown(word: str) -> str:
