@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elman.cli import by_hand as whiteboard
 from elman.cli.common import Device, Json, Threads, load, note, print_json
 from elman.cli.use import prompt_text
 from elman.draw.unrolled_words import (
@@ -43,8 +45,10 @@ def explain(
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT", help="the words to explain; - reads them from standard input")
     ] = None,
-    units: Annotated[int, typer.Option(min=1, help="units of each state to name, the most active ones")] = 8,
-    top: Annotated[int, typer.Option(min=1, help="next symbols to name")] = 5,
+    units: Annotated[
+        int | None, typer.Option(min=1, help="units of each state to name, the most active ones  [default: 8]")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="next symbols to name  [default: 5]")] = None,
     at: Annotated[
         int | None,
         typer.Option(min=1, help="the step whose error to send back; unset, the last with a known next word"),
@@ -52,21 +56,52 @@ def explain(
     target: Annotated[
         str | None, typer.Option(help="the right answer at that step; unset, the next word, or the likeliest one")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="how many steps to show")] = 40,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="how many steps to show  [default: 40]; by hand: how many updates  [default: 3]"),
+    ] = None,
     start: Annotated[
         int | None, typer.Option("--from", min=1, help="the first step to show; unset, the last ones")
     ] = None,
-    back: Annotated[int, typer.Option(min=1, help="steps that errors and contributions go back at the most")] = 40,
+    back: Annotated[
+        int | None, typer.Option(min=1, help="steps that errors and contributions go back at the most  [default: 40]")
+    ] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="write a page with the unrolled net")] = None,
     plot: Annotated[
         str | None, typer.Option(metavar="FILE", help="write a figure, .png or .svg; pip install 'elman[plot]'")
     ] = None,
     threads: Threads = None,
     device: Device = "cpu",
+    by_hand: whiteboard.ByHand = False,
+    dictionary: whiteboard.Dictionary = None,
+    learn: whiteboard.Learn = None,
+    hidden: whiteboard.Hidden = None,
+    activation: whiteboard.ActivationName = None,
+    alpha: whiteboard.Alpha = None,
+    beta: whiteboard.Beta = None,
+    bptt: whiteboard.Bptt = None,
+    seed: whiteboard.Seed = None,
+    digits: whiteboard.Digits = None,
     as_json: Json = False,
 ) -> None:
-    """Take a model apart at work on a sentence: what it holds and expects, and which word mattered."""
-    # `--by-hand`, which takes neither MODEL nor TEXT, branches off here.
+    """Take a model apart at work on a sentence, or, with --by-hand, show on a tiny one how it learns."""
+    for_model = {"units": units, "top": top, "at": at, "target": target, "from": start, "back": back, "plot": plot}
+    for_hand = {
+        "dictionary": dictionary,
+        "learn": learn,
+        "hidden": hidden,
+        "activation": activation,
+        "alpha": alpha,
+        "beta": beta,
+        "bptt": bptt,
+        "seed": seed,
+        "digits": digits,
+    }
+    if by_hand:
+        _refuse({**for_model, "threads": threads}, "goes with a MODEL, not with --by-hand")
+        whiteboard.by_hand(model, text, html=html, as_json=as_json, steps=steps, **for_hand)
+        return
+    _refuse(for_hand, "goes with --by-hand only")
     if model is None or text is None:
         missing = "MODEL" if model is None else "TEXT"
         raise UsageError(f"missing argument {missing}", hint='elman explain MODEL "Can you pick up milk at the"')
@@ -77,7 +112,10 @@ def explain(
     loaded = load(model, device, threads)
     from elman.apply.explain import explain as run
 
-    found = run(loaded, words, at=at, target=target, units=units, top=top, steps=steps, start=start, back=back)
+    sizes = {"units": units, "top": top, "steps": steps, "back": back}
+    found = run(
+        loaded, words, at=at, target=target, start=start, **{key: n for key, n in sizes.items() if n is not None}
+    )
     for said in found.notes:
         note(said)
     _write(found, html, plot)
@@ -85,6 +123,14 @@ def explain(
         print_json(found.as_dict())
     elif html is None and plot is None:
         print_explanation(found)
+
+
+def _refuse(given: Mapping[str, object], why: str) -> None:
+    """Raise `UsageError` for the first flag, by name, that was given; None is not given."""
+    wrong = next((name for name, value in given.items() if value is not None), None)
+    if wrong is not None:
+        hint = "elman explain --by-hand 'the cat sat'" if "only" in why else "leave it out"
+        raise UsageError(f"--{wrong} {why}", hint=hint)
 
 
 def _check_files(html: str | None, plot: str | None) -> None:

@@ -13,8 +13,22 @@ from typing import Annotated, Any
 import typer
 
 from elman import __version__
-from elman.cli import bench, classify, demo, dna, evaluate, listings, mix, ngram, train, tune, use, validation, vectors
-from elman.cli.explain import explain
+from elman.cli import (
+    bench,
+    classify,
+    demo,
+    dna,
+    evaluate,
+    explain,
+    listings,
+    mix,
+    ngram,
+    train,
+    tune,
+    use,
+    validation,
+    vectors,
+)
 from elman.errors import ElmanError, UsageError, nearest
 
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
@@ -40,8 +54,8 @@ for command in (
     use.predict,
     use.generate,
     use.score,
+    explain.explain,
     use.info,
-    explain,
     demo.demo,
     bench.bench,
     listings.recipes,
