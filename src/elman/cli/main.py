@@ -13,7 +13,22 @@ from typing import Annotated, Any
 import typer
 
 from elman import __version__
-from elman.cli import bench, classify, demo, dna, evaluate, listings, mix, ngram, train, tune, use, validation, vectors
+from elman.cli import (
+    bench,
+    classify,
+    demo,
+    dna,
+    evaluate,
+    listings,
+    mix,
+    ngram,
+    plot,
+    train,
+    tune,
+    use,
+    validation,
+    vectors,
+)
 from elman.errors import ElmanError, UsageError, nearest
 
 # typer brings a click of its own since 0.29, and before that the one that is installed: either way its complaints
@@ -41,6 +56,7 @@ for command in (
     use.score,
     use.info,
     demo.demo,
+    plot.plot,
     bench.bench,
     listings.recipes,
     listings.settings,
