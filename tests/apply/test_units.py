@@ -99,6 +99,19 @@ def test_contexts_are_pieces_of_the_text_and_share_nothing(trained: Trained, roo
         assert all(text in tokens for text in said)
 
 
+def test_contexts_of_sentences_that_stand_for_themselves_do_not_leave_them(trained: Trained, room: Path) -> None:
+    model = trained("sentences")
+    lines = ("".join(f" {word}" for word in line.split()) + " </s>" for line in (room / "test.txt").open())
+    whole = list(lines)
+    for unit in units(model, room / "test.txt", top=5, contexts=8).units:
+        for firing in unit.contexts:
+            assert "</s>" not in [*firing.before, *firing.after[:-1]]
+            text = " " + " ".join([*firing.before, firing.word, *firing.after])
+            assert any(text in line for line in whole)
+            if len(firing.before) < 5:
+                assert any(line.startswith(text) for line in whole)
+
+
 def test_a_unit_is_followed_along_a_sentence_of_ones_own(trained: Trained, room: Path) -> None:
     model = trained("word")
     result = units(model, room / "test.txt", chosen=[1, 4], along="The zebra sees a cat")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import json
+import os
 import random
+import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -304,3 +309,33 @@ def test_a_run_may_be_resumed_with_other_writers(
     model = train_model(texts[0], out, settings(), valid=texts[1], resume=True, given={"learn.log": []})
     assert len(trackio.lines) == told and to_flat(chosen)["learn.log"] == ["trackio"]
     assert model.card["settings"]["learn.log"] == []
+
+
+def test_the_real_trackio_holds_a_resumed_run_once(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    """In processes of their own: trackio chooses its folder when it is imported, and keeps threads."""
+    pytest.importorskip("trackio", reason="the extra elman[trackio] is not installed")
+    out, program = tmp_path / "run", tmp_path / "program.py"
+    program.write_text(
+        "import sys\nfrom elman.cli.main import run\nfrom elman.learn import trainer\n"
+        "kind, stop = trainer.Trainer._after_update, int(sys.argv[1])\n"
+        "def after(self, alpha):\n"
+        "    kind(self, alpha)\n"
+        "    if self.progress.update == stop:\n        raise KeyboardInterrupt\n"
+        "trainer.Trainer._after_update = after\nsys.exit(run(sys.argv[2:]))\n"
+    )
+    flags = ["--hidden", "6", "--epochs", "2", "--threads", "1", "--batch", "4", "--bptt", "6", "--log", "trackio"]
+    flags += ["--set", "log_every=3", "--checkpoint-every", "4", "--quiet", "--json", "--resume"]
+    environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1"}
+    train = ["train", str(texts[0]), "--valid", str(texts[1]), "--out", str(out), *flags]
+    for stop, code in (("7", 130), ("0", 0)):  # the last checkpoint is of update 4, the last line of update 6
+        done = subprocess.run(
+            [sys.executable, str(program), stop, *train], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == code, done.stderr
+    assert json.loads(done.stdout)["model"] == str(out), "stdout is for results"
+    (database,) = (tmp_path / "trackio").glob("elman*.db")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT run_name, step, metrics FROM metrics ORDER BY id").fetchall()
+    assert {name for name, _, _ in rows} == {str(out)}
+    assert [step for _, step, _ in rows] == [step for _, step in numbers_of(out)]
+    assert [json.loads(metrics)["alpha"] for _, _, metrics in rows] == [v["alpha"] for v, _ in numbers_of(out)]

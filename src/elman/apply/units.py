@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from elman.apply.evaluate import read_corpus
+from elman.apply.horizon import first_of_history
 from elman.apply.running import Adaptation, checked_regime, token_stream
 from elman.errors import Interrupted, UsageError
 from elman.learn.steps import known_symbols
@@ -147,6 +148,8 @@ def units(
     limit = max(1, min(tokens, ROOM // size))
     ids = np.asarray(corpus.ids[:limit]).astype(np.int64)
     written = list(islice(token_stream(model, source), len(ids)))  # also those that the dictionary lacks
+    alone = regime == "sentences"
+    places = _Places(written, first_of_history(ids, model.tokenizer.end_id) if alone else None)
     states = activations(model, ids, layer=layer, regime=regime, should_stop=should_stop)
     means = _Means(states, ids, model.tokenizer.size, least)
     order = list(dict.fromkeys(chosen)) or np.argsort(-means.selectivity, kind="stable")[:top].tolist()
@@ -161,7 +164,7 @@ def units(
         all_tokens=len(corpus.ids),
         low=float(states.min()),
         high=float(states.max()),
-        units=[_unit(model, means, states[:, unit], written, unit, words, contexts) for unit in order],
+        units=[_unit(model, means, states[:, unit], places, unit, words, contexts) for unit in order],
         sentence=sentence,
         activations=run.T.tolist(),
     )
@@ -214,7 +217,7 @@ class _Means:
 
 
 def _unit(
-    model: Model, means: _Means, values: Activations, written: Sequence[str], unit: int, words: int, contexts: int
+    model: Model, means: _Means, values: Activations, places: _Places, unit: int, words: int, contexts: int
 ) -> Unit:
     column = means.means[:, unit]
     strongest = np.argsort(-column, kind="stable")[:words]
@@ -228,32 +231,41 @@ def _unit(
             WordMean(model.tokenizer.token(int(means.symbols[i])), float(column[i]), int(means.counts[i]))
             for i in strongest
         ],
-        contexts=_firings(values, written, contexts),
+        contexts=_firings(values, places, contexts),
     )
 
 
-def _firings(values: Activations, written: Sequence[str], count: int) -> list[Firing]:
+class _Places:
+    """A text, and what stands around a place of it: where sentences are read each for itself, of its sentence only."""
+
+    def __init__(self, written: Sequence[str], begins: NDArray[np.int64] | None) -> None:
+        self.written, self.begins = written, begins
+
+    def around(self, place: int) -> tuple[list[str], str, list[str]]:
+        """Return the symbols before a place, at it, and after it."""
+        before, after = AROUND
+        first, stop = max(0, place - before), min(len(self.written), place + after + 1)
+        if self.begins is not None:
+            begin = int(self.begins[place])
+            first = max(first, begin)
+            stop = next((at for at in range(place + 1, stop) if self.begins[at] != begin), stop)
+        return list(self.written[first:place]), self.written[place], list(self.written[place + 1 : stop])
+
+
+def _firings(values: Activations, places: _Places, count: int) -> list[Firing]:
     """Return the places of the largest activations that share no symbol and say not the same."""
-    before, after = AROUND
     taken: list[int] = []
     found: list[Firing] = []
-    said: set[tuple[str, ...]] = set()
+    said: set[str] = set()
     for place in np.argsort(-values, kind="stable").tolist():
         if len(found) == count:
             break
-        shown = written[max(0, place - before) : place + after + 1]
-        if tuple(shown) in said or any(abs(place - other) <= before + after for other in taken):
-            continue
-        said.add(tuple(shown))
-        taken.append(place)
-        found.append(
-            Firing(
-                float(values[place]),
-                list(written[max(0, place - before) : place]),
-                written[place],
-                list(written[place + 1 : place + after + 1]),
-            )
-        )
+        before, word, after = places.around(place)
+        text = repr((before, word, after))
+        if text not in said and all(abs(place - other) > sum(AROUND) for other in taken):
+            said.add(text)
+            taken.append(place)
+            found.append(Firing(float(values[place]), before, word, after))
     return found
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NAMES = {"bpe": "subword", None: "symbol"}
 SHOWN = ("train", "valid", "accuracy", "alpha", "gradient_norm", "speed")
+FROM_ZERO = ("alpha", "gradient_norm", "speed")
+"""What is shown over an axis that begins at zero: a tenth more is a tenth higher."""
+
 MOST_COLUMNS = 60
 
 
@@ -99,6 +102,7 @@ def terminal_lines(result: RunComparison, screen: Screen) -> Iterator[str]:
         yield ""
         yield title_of(kind, result)
         low, high = _range(drawn, (kind,), "y", log=_is_log(kind, result))
+        low = min(low, 0.0) if kind in FROM_ZERO else low
         for run in drawn:
             curve = run.curves[kind]
             values = resample(curve.x, _heights(kind, result, curve.y), low=left, high=right, columns=columns)
@@ -140,17 +144,18 @@ def figure(result: RunComparison, *, dark: bool = False) -> Figure:
             _losses(axes, run, look(index))
         axes.set(xlabel=axis_title(result), ylabel=measure_name(result))
         if result.measure == "perplexity":
-            _log_axis(axes, plt)
+            log_axis(axes, plt)
         axes.legend(ncols=min(2, len(result.runs)))
         for place, kind in enumerate(small):
-            below = made.add_subplot(grid[1, place], sharex=axes)
+            below = made.add_subplot(grid[1, place])
             for index, run in enumerate(result.runs):
                 if kind in run.curves:
                     below.plot(run.curves[kind].x, run.curves[kind].y, **look(index) | {"marker": ""}, linewidth=1.2)
             below.set_title(title_of(kind, result), fontsize="small")
             below.tick_params(labelsize="small")
-            below.ticklabel_format(axis="x", style="plain") if result.x != "symbols" else None
-            below.set_ylim(bottom=0)
+            below.set(ylim=(0, None), xlim=axes.get_xlim())
+            below.yaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: short(value)))
+            below.yaxis.set_major_locator(plt.MaxNLocator(4))
         for each in made.axes:
             each.xaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: short(value)))
             each.xaxis.set_major_locator(plt.MaxNLocator(8 if each is axes else 3))
@@ -169,7 +174,8 @@ def _losses(axes: Any, run: RunCurves, marks: dict[str, Any]) -> None:  # noqa: 
         axes.axvline(place, color=marks["color"], linestyle=":", linewidth=1)
 
 
-def _log_axis(axes: Any, plt: Any) -> None:  # noqa: ANN401 - matplotlib's
+def log_axis(axes: Any, plt: Any) -> None:  # noqa: ANN401 - matplotlib's
+    """Make the axis from bottom to top one of logarithms, with numbers at 1, 2 and 5 times powers of ten."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: short(value)))

@@ -83,9 +83,8 @@ def style(*, dark: bool = False) -> Iterator[Any]:
         "legend.frameon": False,
         "font.size": 9,
         "text.parse_math": False,  # a word may be a dollar sign
-        "svg.hashsalt": "elman",  # the same figure is the same file
     }
-    with plt.rc_context(settings):
+    with plt.rc_context(settings), _any_letter():
         yield plt
 
 
@@ -108,7 +107,16 @@ def save(figure: Figure, path: str | Path) -> None:
     """
     kind = figure_format(path)
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    with replacing(Path(path)) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for it
+    plt = pyplot()
+    salt = {"svg.hashsalt": "elman"}  # of the names inside a file, else drawn by lot
+    with replacing(Path(path)) as temporary, _any_letter(), plt.rc_context(salt):
         figure.savefig(temporary, format=kind, dpi=150, metadata=undated)
-    pyplot().close(figure)
+    plt.close(figure)
+
+
+@contextmanager
+def _any_letter() -> Iterator[None]:
+    """Let letters pass that no font has: a box stands for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from elman.draw.charts import Series, line_chart
-from elman.draw.curves import precise, unit_name
+from elman.draw.curves import log_axis, precise, unit_name
 from elman.draw.figures import look, style
 from elman.draw.page import page, table
 from elman.draw.sparklines import Screen, bar
@@ -68,9 +68,7 @@ def figure(results: Named, *, dark: bool = False) -> Figure:
         made, axes = plt.subplots(figsize=(7, 4), layout="constrained")
         for index, (name, found) in enumerate(results):
             marks = look(index)
-            label = name if len(results) > 1 else "k words before the current one"
-            label = label.replace("words", f"{unit_name(found.unit)}s")
-            axes.plot(found.histories, found.perplexities, **marks, linewidth=1.8, markersize=5, label=label)
+            axes.plot(found.histories, found.perplexities, **marks, linewidth=1.8, markersize=5, label=name)
             axes.axhline(found.whole, color=marks["color"], linewidth=1, linestyle=(0, (2, 3)))
             axes.annotate(
                 f"whole history: {precise(found.whole)}",
@@ -86,11 +84,21 @@ def figure(results: Named, *, dark: bool = False) -> Figure:
         axes.set_xscale("function", functions=(_log1p, _expm1))
         axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
         axes.set_xlim(left=-0.05)
-        axes.margins(y=0.1)
+        axes.margins(y=0.12)
         unit = unit_name(first.unit)
         axes.set(xlabel=f"history k, {unit}s before the current one", ylabel=f"perplexity per {unit}")
-        axes.legend()
+        low, high = _reach(results)
+        if high > 2 * low:
+            log_axis(axes, plt)
+        if len(results) > 1:
+            axes.legend()
         return made  # type: ignore[no-any-return]
+
+
+def _reach(results: Named) -> tuple[float, float]:
+    """Return the least and the largest perplexity."""
+    values = [value for _, found in results for value in (*found.perplexities, found.whole) if math.isfinite(value)]
+    return min(values, default=1.0), max(values, default=1.0)
 
 
 def _log1p(values: object) -> object:
@@ -123,8 +131,14 @@ def html(results: Named) -> str:
     ]
     level = (f"whole history: {precise(first.whole)}", first.whole) if len(results) == 1 else None
     ticks = _ticks(sorted({k for _, found in results for k in found.histories}))
+    low, high = _reach(results)
     chart = line_chart(
-        series, x=f"history k, {unit}s before the current one", y=f"perplexity per {unit}", across=ticks, level=level
+        series,
+        x=f"history k, {unit}s before the current one",
+        y=f"perplexity per {unit}",
+        across=ticks,
+        level=level,
+        log_y=high > 2 * low,
     )
     rows = [
         [str(k), *(_at(found, k) for _, found in results)]

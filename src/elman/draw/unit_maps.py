@@ -97,6 +97,8 @@ def figure(result: Units, *, dark: bool = False) -> Figure:
         _heat_map(made, made.add_subplot(grid[0, :]), result, [str(u.unit) for u in units], tokens, runs)
         for place, unit in enumerate(units):
             _bars(made.add_subplot(grid[1 + place // columns, place % columns]), unit, result)
+        what = "mean activation at the strongest words (and how often they came), from the mean of the unit on"
+        made.supxlabel(what, fontsize="small")
         return made  # type: ignore[no-any-return]
 
 
@@ -125,7 +127,7 @@ def _heat_map(
 def _bars(axes: Any, unit: Unit, result: Units) -> None:  # noqa: ANN401 - matplotlib's
     words = unit.words[:BARS]
     places = range(len(words))
-    axes.barh(places, [w.mean for w in words], height=0.7, color=COLOURS[0])
+    axes.barh(places, [w.mean - unit.mean for w in words], left=unit.mean, height=0.7, color=COLOURS[0])
     axes.set_yticks(places, labels=[f"{shown(w.word)} ({w.count})" for w in words], fontsize="x-small")
     axes.axvline(unit.mean, color=COLOURS[1], linestyle="--", linewidth=1)
     axes.set_xlim(min(0.0, result.low), max(0.0, result.high))

@@ -70,7 +70,8 @@ class Trackio:
         self._module, self._told = imported("trackio"), sent
         resume = "allow" if update else "never"
         with _refusal("trackio did not begin"), contextlib.redirect_stdout(sys.stderr):
-            self._module.init(project=PROJECT, name=self.name, config=self.config, resume=resume)
+            plain = {"auto_log_gpu": False, "auto_log_cpu": False}  # it gets what log.jsonl gets, no more
+            self._module.init(project=PROJECT, name=self.name, config=self.config, resume=resume, **plain)
         weakref.finalize(self, _quietly, self._module.finish)
 
     def add(self, entry: Entry) -> None:
@@ -116,7 +117,8 @@ def finite(entry: Entry) -> dict[str, float]:
 
 
 def _quietly(close: Callable[[], object]) -> None:
-    with contextlib.redirect_stdout(sys.stderr):
+    """Close what may be closed already: as a program ends, trackio may have done it first."""
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(sys.stderr):
         close()
 
 
