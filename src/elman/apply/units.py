@@ -186,7 +186,7 @@ def activations(
     symbols = known_symbols(ids, model.tokenizer).to(device)
     begin, _ = network.advance(network.initial_state(1), torch.tensor([end], device=device))
     state, found = begin, np.empty((len(ids), cell.output_size), dtype=np.float32)
-    for place, symbol in enumerate(symbols.split(1)):
+    for place, symbol in enumerate(torch.split(symbols, 1)):
         if place % 1000 == 0 and should_stop():
             raise Interrupted("stopped while a text was being read")
         state, _ = network.advance(state, symbol)

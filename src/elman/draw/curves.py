@@ -159,7 +159,7 @@ def figure(result: RunComparison, *, dark: bool = False) -> Figure:
         for each in made.axes:
             each.xaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: short(value)))
             each.xaxis.set_major_locator(plt.MaxNLocator(8 if each is axes else 3))
-        return made  # type: ignore[no-any-return]
+        return made
 
 
 def _losses(axes: Any, run: RunCurves, marks: dict[str, Any]) -> None:  # noqa: ANN401 - matplotlib's

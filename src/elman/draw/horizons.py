@@ -92,7 +92,7 @@ def figure(results: Named, *, dark: bool = False) -> Figure:
             log_axis(axes, plt)
         if len(results) > 1:
             axes.legend()
-        return made  # type: ignore[no-any-return]
+        return made
 
 
 def _reach(results: Named) -> tuple[float, float]:

@@ -65,7 +65,7 @@ def figure(result: Projection, *, dark: bool = False) -> Figure:
         made.canvas.draw()  # only now is it known where the points are on the paper
         made.set_layout_engine("none")
         _label(axes, made, result)
-        return made  # type: ignore[no-any-return]
+        return made
 
 
 def _label(axes: Any, made: Any, result: Projection) -> None:  # noqa: ANN401 - matplotlib's

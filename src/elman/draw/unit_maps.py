@@ -22,6 +22,9 @@ MOST_UNITS = 12
 """Units that a figure has room for."""
 
 BARS = 8
+SHADE = 45
+"""Per cent of blue at the most: letters can be read on it, on light and on dark paper."""
+
 MOST_SYMBOLS = 40
 MARKED = 2 / 3
 """The share of the way from the least to the most active from which a word is in brackets, where there is no colour."""
@@ -99,7 +102,7 @@ def figure(result: Units, *, dark: bool = False) -> Figure:
             _bars(made.add_subplot(grid[1 + place // columns, place % columns]), unit, result)
         what = "mean activation at the strongest words (and how often they came), from the mean of the unit on"
         made.supxlabel(what, fontsize="small")
-        return made  # type: ignore[no-any-return]
+        return made
 
 
 def _heat_map(
@@ -158,20 +161,20 @@ def html(result: Units) -> str:
 
 
 def _shaded(result: Units) -> str:
-    """Return a table: a row a unit, a column a symbol, as dark as the unit is active there; the numbers stand in it."""
+    """Return a table: a row a unit, a column a symbol, as blue as the unit is active there; the numbers stand in it."""
     low, high = min(0.0, result.low), max(0.0, result.high)
     head = "".join(f'<th scope="col">{escape(shown(token))}</th>' for token in result.sentence)
     rows = []
     for unit, run in zip(result.units, result.activations, strict=True):
         cells = "".join(
-            f'<td style="background:color-mix(in srgb, var(--blue) {100 * _share(value, low, high):.0f}%, '
-            f'transparent);color:{"var(--paper)" if _share(value, low, high) > 0.5 else "inherit"}">{value:.2f}</td>'
+            f'<td style="background:color-mix(in srgb, var(--blue) {SHADE * _share(value, low, high):.0f}%, '
+            f'transparent)">{value:.2f}</td>'
             for value in run
         )
         rows.append(f'<tr><th scope="row">{unit.unit}</th>{cells}</tr>')
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Activations along a sentence">\n'
-        '<table class="run">\n<caption>Activation of each unit after each symbol: the darker, the more</caption>\n'
+        '<table class="run">\n<caption>Activation of each unit after each symbol: the bluer, the more</caption>\n'
         f'<thead><tr><th scope="col">unit</th>{head}</tr></thead>\n<tbody>\n'
         + "\n".join(rows)
         + "\n</tbody></table></div>"
