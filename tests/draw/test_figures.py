@@ -218,3 +218,19 @@ def test_bars_of_the_horizon_say_how_much_more_than_with_the_whole_history() -> 
     assert [row[2] for row in rows] == ["+296.0%", "+98.0%", "+18.8%", "+0.0%"]
     assert len(rows[0][3]) > len(rows[1][3]) > len(rows[2][3]) and len(rows[3]) == 3
     assert "k = 100" in lines[-1]
+
+
+def test_levels_stand_below_their_words_however_narrow_the_terminal_is() -> None:
+    words = [f"word{number}" for number in range(30)]
+    runs = [[number / 29 for number in range(30)]] * 2
+    found = Units(**{**vars(units()), "sentence": words, "activations": runs})
+    lines = list(unit_maps.terminal_lines(found, Screen(width=50)))
+    along = next(number for number, line in enumerate(lines) if "along:" in line)
+    pairs = lines[along : lines.index("", along)]
+    assert len(pairs) % 2 == 0 and all(len(line) <= 50 for line in pairs)
+    said, levels = [], []
+    for top, below in zip(pairs[::2], pairs[1::2], strict=True):
+        said += [word.strip("[]") for word in top[12:].split()]
+        levels += below.split()
+        assert [len(part) for part in top[12:].split()] == [len(part) for part in below.split()]
+    assert said == words and levels[0][0] == "▁" and levels[-1][0] == "█"

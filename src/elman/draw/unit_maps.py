@@ -61,8 +61,8 @@ def terminal_lines(result: Units, screen: Screen) -> Iterator[str]:
         yield "  words:    " + ", ".join(f"{shown(w.word)} {w.mean:.2f} (x{w.count})" for w in unit.words)
         for index, firing in enumerate(unit.contexts):
             yield f"  {'contexts:' if index == 0 else '':<9} {firing.activation:.2f}  {_context(firing, screen)}"
-        yield "  along:    " + _along(result.sentence, run, screen)
-        yield "            " + sparkline(run, levels=screen.levels)
+        for index, line in enumerate(_along(result.sentence, run, screen)):
+            yield f"  {'along:' if index == 0 else '':<9} {line}"
         yield ""
 
 
@@ -72,18 +72,31 @@ def _context(firing: Firing, screen: Screen) -> str:
     return " ".join([*map(shown, firing.before), word, *map(shown, firing.after)])
 
 
-def _along(tokens: Sequence[str], run: Sequence[float], screen: Screen) -> str:
-    """Write a sentence, each word as dark as the unit is active there, or in brackets where it is near its most."""
+def _along(tokens: Sequence[str], run: Sequence[float], screen: Screen) -> Iterator[str]:
+    """Give a sentence in pairs of lines: the words, and below each its level.
+
+    A word is the darker, the more active the unit is there; without colour it is in brackets where that is near its
+    most.
+    """
     low, high = min(run), max(run)
     shares = [(value - low) / (high - low) if high > low else 0.0 for value in run]
-    if not screen.colour:
-        marked = (f"[{shown(t)}]" if share >= MARKED else shown(t) for t, share in zip(tokens, shares, strict=True))
-        return " ".join(marked)
-    words = []
-    for token, share in zip(tokens, shares, strict=True):
-        ground, letters = SHADES[min(len(SHADES) - 1, int(share * len(SHADES)))]
-        words.append(f"\x1b[48;5;{ground}m\x1b[38;5;{letters}m {shown(token)} \x1b[0m")
-    return "".join(words)
+    words, below, room = "", "", screen.width - 12
+    used = 0
+    for token, share, level in zip(tokens, shares, sparkline(run, levels=screen.levels), strict=True):
+        word = f"[{shown(token)}]" if share >= MARKED and not screen.colour else shown(token)
+        if used and used + len(word) + 2 > room:
+            yield words.rstrip()
+            yield below.rstrip()
+            words, below, used = "", "", 0
+        if screen.colour:
+            ground, letters = SHADES[min(len(SHADES) - 1, int(share * len(SHADES)))]
+            words += f"\x1b[48;5;{ground}m\x1b[38;5;{letters}m{word}\x1b[0m "
+        else:
+            words += word + " "
+        below += level * len(word) + " "
+        used += len(word) + 1
+    yield words.rstrip()
+    yield below.rstrip()
 
 
 def figure(result: Units, *, dark: bool = False) -> Figure:
