@@ -205,6 +205,9 @@ class LearnSettings(Section):
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the network computes: cpu or cuda")
     checkpoint_every: int = Field(1000, ge=0, description="updates between checkpoints; 0: only after an epoch")
     log_every: int = Field(100, ge=1, description="updates between two lines of log.jsonl")
+    log: list[Literal["tensorboard", "trackio"]] = Field(
+        [], max_length=2, description="programs that get what log.jsonl gets: tensorboard, trackio"
+    )
 
     @model_validator(mode="after")
     def _online_is_one_stream(self) -> LearnSettings:

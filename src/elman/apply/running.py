@@ -191,13 +191,16 @@ def tokens_of(model: Model, source: TextSource) -> list[str]:
 
     A word of the text that is written like a sentence end is given as `<unk>`.
     """
+    return list(token_stream(model, source))
+
+
+def token_stream(model: Model, source: TextSource) -> Iterator[str]:
+    """Give what `tokens_of` returns, reading no more of the text than is asked for."""
     tokenizer = model.tokenizer
-    tokens: list[str] = []
     for line in lines_of(model, source):
         if line.strip() or tokenizer.blank_lines:
-            tokens += (UNK if piece == END else piece for piece in tokenizer.pieces(line))
-            tokens.append(END)
-    return tokens
+            yield from (UNK if piece == END else piece for piece in tokenizer.pieces(line))
+            yield END
 
 
 def with_statistics(model: Model, adaptation: Adaptation, path: str | Path) -> Adaptation:

@@ -27,7 +27,7 @@ from elman.draw.unrolled_words import (
     training,
 )
 from elman.errors import UsageError
-from elman.files import replacing, write_text
+from elman.files import write_text
 
 if TYPE_CHECKING:
     from elman.apply.attributions import Errors, Why
@@ -37,7 +37,6 @@ BAR = 24
 """Characters of the longest bar."""
 
 _KEYS = str.maketrans({TIMES: "x", MINUS: "-", "“": '"', "”": '"'})
-PICTURES = (".png", ".svg")
 
 
 def explain(
@@ -68,7 +67,7 @@ def explain(
     ] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE", help="write a page with the unrolled net")] = None,
     plot: Annotated[
-        str | None, typer.Option(metavar="FILE", help="write a figure, .png or .svg; pip install 'elman[plot]'")
+        str | None, typer.Option(metavar="FILE", help="write a figure, .png, .svg or .pdf; pip install 'elman[plot]'")
     ] = None,
     threads: Threads = None,
     device: Device = "cpu",
@@ -140,10 +139,9 @@ def _check_files(html: str | None, plot: str | None) -> None:
             wrong = f"{path} is a folder" if path else "the path is empty"
             raise UsageError(f"{name}: {wrong}", hint="give the path of a file")
     if plot is not None:
-        if Path(plot).suffix.lower() not in PICTURES:
-            raise UsageError(f"--plot {plot}: a figure is {' or '.join(PICTURES)}", hint="for example --plot net.png")
-        from elman.draw.figures import pyplot
+        from elman.draw.figures import figure_format, pyplot
 
+        figure_format(plot)
         pyplot()
 
 
@@ -158,14 +156,10 @@ def _write(found: Explanation, html: str | None, plot: str | None) -> None:
             write_text(Path(html), unrolled_page(found))
             note(f"the page is in {html}")
     if plot is not None:
-        from elman.draw.figures import pyplot
+        from elman.draw.figures import save
         from elman.draw.unrolled_figure import unrolled_figure
 
-        path = Path(plot)
-        figure = unrolled_figure(found)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=100)
-        pyplot().close(figure)
+        save(unrolled_figure(found), plot)
         note(f"the figure is in {plot}")
 
 

@@ -78,6 +78,7 @@ def train(
     threads: Annotated[int | None, setting("threads")] = None,
     device: Annotated[str | None, setting("device", metavar="cpu|cuda")] = None,
     checkpoint_every: Annotated[int | None, setting("checkpoint_every")] = None,
+    log: Annotated[list[str] | None, setting("log", metavar="tensorboard|trackio")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out, bit for bit")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the model that --out holds")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="show no progress")] = False,
@@ -115,6 +116,7 @@ def train(
         "threads": threads,
         "device": device,
         "checkpoint_every": checkpoint_every,
+        "log": log or None,
     }
     if unit == "dna" and recipe is None and config is None:
         recipe = "dna"  # what is a default for words, one sigmoid layer and plain SGD, learns little of bases

@@ -43,6 +43,7 @@ class BaseLearner:
         self.optimizer: Optimizer | None = None
         self.sound = True
         """Whether the last block's gradient came of numbers; the compiled loop hides what is none."""
+        self._norm: Tensor | None = None
         self.memory = 1 if network is None else network.memory + 1
         self._past = np.full(self.memory, NOTHING, dtype=np.int64)
         self._mixed: Floats = np.zeros((self.block, 4), dtype=np.float32)
@@ -81,6 +82,10 @@ class BaseLearner:
         self._past = run[len(run) - self.memory :]
         states[:2] = states[count : count + 2].copy()
 
+    def told(self) -> dict[str, float]:
+        """Return the norm of the last gradient before it was clipped, where it was to be, for the log."""
+        return {} if self._norm is None else {"gradient_norm": float(self._norm)}
+
     def _move(self, codes: Codes, alpha: float) -> None:
         network, optimizer = self.network, self.optimizer
         assert network is not None and optimizer is not None
@@ -94,7 +99,7 @@ class BaseLearner:
         self.sound = bool(loss.isfinite())
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip is not None:
-            clip_gradients(network.parameters(), self.settings.clip)
+            self._norm = clip_gradients(network.parameters(), self.settings.clip)
         optimizer.step(alpha)
         optimizer.settle()  # the loop reads all weights, also those of which it was put off that they shrink
 

@@ -24,11 +24,11 @@ from elman.files import make_folder
 from elman.learn.bases import BaseLearner, blocks
 from elman.learn.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from elman.learn.dna_settings import check_dna, resolve_dna
-from elman.learn.log import Log
 from elman.learn.nonsense import bad_weights
 from elman.learn.progress import Listener, Progress
 from elman.learn.run_folder import card_of, clear_folder, holds_finished_run, refuse_changes, stored_settings
 from elman.learn.schedules import SCHEDULES, warm_up
+from elman.learn.writers import check_writers, log_of
 from elman.network.bases import BaseReader, Codes, Contexts
 from elman.network.bases_folder import (
     BaseModel,
@@ -92,6 +92,7 @@ def train_dna(
     going_on = resume and (folder / CHECKPOINT).exists()
     settings = stored_settings(folder, given or {}) if going_on else resolve_dna(settings)
     check_dna(settings)
+    check_writers(settings.learn.log)
     assert settings.learn.threads is not None, "settings are resolved"
     torch.set_num_threads(settings.learn.threads)
     data = _Data(train, valid, holdout)
@@ -193,7 +194,7 @@ class BaseTrainer:
             min_improvement=learn.min_improvement, patience=learn.patience, decay=learn.decay
         )
         self.per_pass = sum(-(-len(codes) // self.learner.block) for codes in training)
-        self.progress, self.log = Progress(), Log(folder)
+        self.progress, self.log = Progress(), log_of(folder, settings)
         self._clock = time.perf_counter()
 
     def run(self, facts: Mapping[str, Any]) -> Progress:
@@ -239,7 +240,8 @@ class BaseTrainer:
         self.listener.on_update(progress, self.per_pass, entropy, speed)
         if progress.update % self.settings.learn.log_every == 0:
             entry = {"update": progress.update, "epoch": progress.epoch + 1, "alpha": alpha, "loss": entropy}
-            entry |= {"bits_per_base": entropy / math.log(2), "symbols_per_second": round(speed, 1)}
+            entry |= {"bits_per_base": entropy / math.log(2), **self.learner.told(), "symbols": progress.symbols}
+            entry["symbols_per_second"] = round(speed, 1)
             self.log.add(entry | {"seconds": round(progress.seconds, 3)})
         if self.should_stop():
             if not progress.epoch:
@@ -285,6 +287,7 @@ class BaseTrainer:
             "valid_perplexity": math.exp(entropy),
             "valid_bits_per_base": entropy / math.log(2),
             "best": best,
+            "symbols": progress.symbols,
             "symbols_per_second": round(progress.symbols_per_second, 1),
             "seconds": round(progress.seconds, 3),
         }

@@ -15,7 +15,7 @@ FOLLOWED = {
     | {"init", "init_range", "recurrent_init", "recurrent_scale", "output_scale"},
     "learn": {"optimizer", "alpha", "beta", "adam_beta1", "adam_beta2", "counts_rate", "batch", "bptt", "clip"}
     | {"input_rate", "recurrent_rate", "between_rate", "epochs", "schedule", "warmup", "decay", "min_improvement"}
-    | {"patience", "seed", "threads", "log_every"},
+    | {"patience", "seed", "threads", "log_every", "log"},
 }
 """What has an effect with unit dna; a setting that is not here has to be as it is by default."""
 

@@ -25,6 +25,7 @@ from elman.learn.teaching import DRAWS, Draws, check_teacher, draw_lessons
 from elman.learn.temperature import check_foldable, fold, tune_temperature
 from elman.learn.trainer import Trainer, spread
 from elman.learn.vectors import begin_with_vectors, choose_bert, choose_embedding, describe
+from elman.learn.writers import check_writers
 from elman.network.devices import bf16_is_fast, check_device, default_threads
 from elman.network.encoders import Bert
 from elman.network.folder import (
@@ -149,6 +150,7 @@ def train_model(
     if going_on and settings.text.unit == "dna":
         raise UsageError(f"{folder} holds a training run of DNA", hint="add --unit dna to go on with it")
     check_device(settings.learn.device)  # of a resumed run, which may have begun elsewhere
+    check_writers(settings.learn.log)
     torch.set_num_threads(settings.learn.threads)
     source, held_out = _sources(train, valid)
     if going_on:

@@ -22,7 +22,7 @@ from elman.learn.progress import Progress
 from elman.network.folder import CARD, CONFIG, TOKENIZER, WEIGHTS
 from elman.network.model import RecurrentNetwork
 
-FREE_TO_CHANGE = ("learn.checkpoint_every", "learn.log_every")
+FREE_TO_CHANGE = ("learn.checkpoint_every", "learn.log_every", "learn.log")
 """What may differ when a run is resumed: it changes no weight."""
 
 LEFT_TO_CHOOSE = (

@@ -83,6 +83,9 @@ class Steps(Protocol):
         and not a finite one, the weights stay as they were.
         """
 
+    def told(self) -> dict[str, float]:
+        """Return what is known of the last update besides its loss, for the log."""
+
     def explain(self, index: int) -> Finding:
         """Say what became no number in update `index`, or before it, given that a loss did."""
 
@@ -175,6 +178,7 @@ class WindowSteps:
         self.carried: State = ()
         self.order = np.zeros(0, dtype=np.int64)
         self.trouble: Finding | None = None
+        self.norm: Tensor | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -295,11 +299,15 @@ class WindowSteps:
         lengths are random the limit is in proportion to them too, or clipping would undo that.
         """
         scale = length / self.settings.bptt if self.random is not None else 1.0
-        norm = clip_gradients(self.network.parameters(), limit * scale)
+        self.norm = norm = clip_gradients(self.network.parameters(), limit * scale)
         if norm.device.type != "cpu" or math.isfinite(float(norm)):
             return True
         self.trouble = bad_gradients(self.network.named_parameters())
         return False
+
+    def told(self) -> dict[str, float]:
+        """Return the norm of the gradient before it was clipped, where it was to be."""
+        return {} if self.norm is None else {"gradient_norm": float(self.norm)}
 
     def _forget_gradients(self) -> None:
         for weight in self.network.parameters():
@@ -388,6 +396,10 @@ class OnlineSteps:
             return -self.learner.learn(known_symbols(piece, self.tokenizer)), len(piece)
         except TrainingError:
             return math.nan, len(piece)
+
+    def told(self) -> dict[str, float]:
+        """Return nothing: errors are clipped one by one, so that no norm is known."""
+        return {}
 
     def explain(self, index: int) -> Finding:
         """Name the weights that hold what is no number."""

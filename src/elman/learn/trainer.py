@@ -21,7 +21,6 @@ from elman.config import Settings, to_flat
 from elman.errors import ElmanError, Interrupted, TrainingError
 from elman.learn.averaging import average_of
 from elman.learn.checkpoint import CHECKPOINT, GOOD, Checkpoint, keep_as_good, load_checkpoint, save_checkpoint
-from elman.learn.log import Log
 from elman.learn.losses import Losses
 from elman.learn.measure import Measure, measure
 from elman.learn.nonsense import Nonsense
@@ -29,6 +28,7 @@ from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.progress import Listener, Progress
 from elman.learn.schedules import SCHEDULES, warm_up
 from elman.learn.steps import OnlineSteps, Steps, WindowSteps, rates_of
+from elman.learn.writers import log_of
 from elman.network.devices import int8_is_fast
 from elman.network.folder import WEIGHTS, load_weights, save_weights
 from elman.network.model import RecurrentNetwork
@@ -98,7 +98,7 @@ class Trainer:
             min_improvement=learn.min_improvement, patience=learn.patience, decay=learn.decay
         )
         self.average = average_of(network.named_parameters(), learn)
-        self.log = Log(folder)
+        self.log = log_of(folder, settings)
         if learn.freeze_vectors:
             network.encoder.U.requires_grad_(False)
         self.steps: Steps
@@ -199,6 +199,8 @@ class Trainer:
                     "alpha": alpha,
                     "loss": entropy,
                     "perplexity": Measure(-entropy, 1).perplexity,
+                    **self.steps.told(),
+                    "symbols": progress.symbols,
                     "symbols_per_second": round(per_second, 1),
                     "seconds": round(progress.seconds, 3),
                 }
@@ -223,6 +225,7 @@ class Trainer:
         glance = self._validate(spread(self.valid, GLANCE)).entropy
         expected = glance + progress.glance_gap
         entry = {"update": progress.update, "epoch": progress.epoch + 1, "alpha": alpha, "expected_loss": expected}
+        entry["symbols"] = progress.symbols
         reached = False
         if self._is_goal(expected):
             entropy = self._validate(self.valid).entropy
@@ -271,7 +274,8 @@ class Trainer:
                 self.average.start()
                 entry["averaging"] = True
         self._tick()
-        entry |= {"symbols_per_second": round(progress.symbols_per_second, 1), "seconds": round(progress.seconds, 3)}
+        entry |= {"symbols": progress.symbols, "symbols_per_second": round(progress.symbols_per_second, 1)}
+        entry["seconds"] = round(progress.seconds, 3)
         self.log.add(entry)
         self.listener.on_epoch(entry)
         progress.epoch += 1
