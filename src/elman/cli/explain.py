@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,7 +85,7 @@ def explain(
 ) -> None:
     """Take a model apart at work on a sentence, or, with --by-hand, show on a tiny one how it learns."""
     for_model = {"units": units, "top": top, "at": at, "target": target, "from": start, "back": back, "plot": plot}
-    for_hand = {
+    for_hand: dict[str, Any] = {
         "dictionary": dictionary,
         "learn": learn,
         "hidden": hidden,
