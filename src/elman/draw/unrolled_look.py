@@ -80,7 +80,7 @@ SCRIPT = """
       event.preventDefault(); choose(to, true);
     });
   });
-  const named = () => columns.findIndex((column) => column.hash === location.hash);
+  const named = () => columns.findIndex((column) => column.getAttribute("href") === location.hash);
   addEventListener("hashchange", () => { if (named() >= 0) choose(named(), false); });
   choose(named() >= 0 ? named() : columns.findIndex((column) => column.hasAttribute("aria-current")), false);
   const region = document.querySelector(".picture");
