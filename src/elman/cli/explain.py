@@ -12,8 +12,8 @@ from elman.errors import UsageError
 
 
 def explain(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="the folder of a model")] = None,
-    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="a sentence")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="the folder of a model")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="a sentence")] = None,
     by_hand: whiteboard.ByHand = False,
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="write it as a page of HTML; - is standard output")
