@@ -322,7 +322,7 @@ def _scores(found: ByHand, digits: int) -> Iterator[Part]:
     rows = [["none", *_row(found, task, wide, digits)]]
     rows += [[str(update.number), *_row(update, task, wide, digits)] for update in _some(found.updates)]
     said = [*(["the probability of each word that came"] if wide else []), f"the {named}"]
-    said += ["of all words"] if task.learn == "last" else []
+    said += ["and that of all words"] if task.learn == "last" else []
     yield Grid(f"After so many updates: {', '.join(said)}", head, rows)
     last = found.updates[-1]
     end = "after the update" if last.number == 1 else f"after {last.number} updates"
