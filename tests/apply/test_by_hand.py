@@ -186,18 +186,21 @@ def test_what_is_cut_off_is_what_a_longer_bptt_would_add(task: Task, seed: int) 
 
 
 def test_factors_multiply_to_what_is_left_of_an_error() -> None:
-    fading = compute(Task(sentence=("row",) * 9 + ("your",))).updates[0].fading
+    update = compute(Task(sentence=("row",) * 9 + ("your",))).updates[0]
+    fading = update.fading
     assert len(fading) == 9
     factors = [faded.factor for faded in fading[1:] if faded.factor is not None]
     assert fading[0].factor is None and len(factors) == 8
     assert math.prod(factors) == pytest.approx(fading[-1].norm / fading[0].norm)
+    assert update.mean_factor == pytest.approx(math.prod(factors) ** (1 / 8))
 
 
 def test_an_error_of_nothing_has_no_factor() -> None:
     task = Task(activation="relu", hidden=1)
     dead = Matrices(-np.ones((3, 1)), np.ones((1, 1)), np.ones((1, 3)))  # a unit that never fires
-    fading = by_hand(task, dead).updates[0].fading
-    assert [(faded.norm, faded.factor) for faded in fading] == [(0.0, None)] * 3
+    update = by_hand(task, dead).updates[0]
+    assert [(faded.norm, faded.factor) for faded in update.fading] == [(0.0, None)] * 3
+    assert update.mean_factor is None and update.left_out == {"U": 0.0, "W": 0.0}
 
 
 def test_probabilities_after_an_update_are_those_that_the_next_one_reads() -> None:

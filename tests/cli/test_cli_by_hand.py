@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -157,24 +159,8 @@ def test_a_page_that_cannot_be_written_is_refused_before_any_work(elman: Elman, 
 
 
 def test_numbers_that_are_too_large_say_so(elman: Elman) -> None:
-    flags = [
-        "--activation",
-        "relu",
-        "--hidden",
-        "5",
-        "--alpha",
-        "1",
-        "--beta",
-        "0",
-        "--bptt",
-        "3",
-        "--learn",
-        "all",
-        "--steps",
-        "50",
-        "--seed",
-        "1",
-    ]
+    flags = ["--activation", "relu", "--hidden", "5", "--alpha", "1", "--beta", "0", "--seed", "1"]
+    flags += ["--learn", "all", "--bptt", "3", "--steps", "50"]
     dictionary = ("--dictionary", "row your boat")
     result = elman(*BY_HAND, "your row row row your row row row row row", *dictionary, *flags)
     assert (result.code, result.out) == (1, "")
@@ -210,6 +196,28 @@ def test_the_width_of_the_terminal_is_kept() -> None:
     for columns, most in (("70", 70), ("500", 100)):
         lines = run(COLUMNS=columns, PYTHONIOENCODING="utf-8").stdout.decode().splitlines()
         assert max(map(len, lines)) <= most
+
+
+def on_a_terminal(**environment: str) -> bytes:
+    outer, inner = pty.openpty()
+    command = [sys.executable, "-m", "elman", *BY_HAND, "--steps", "1"]
+    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    settings = clean | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | environment
+    seen = b""
+    with subprocess.Popen(command, stdout=inner, env=settings) as process:
+        os.close(inner)
+        with contextlib.suppress(OSError):  # how Linux says that the other end was closed
+            while part := os.read(outer, 1 << 16):
+                seen += part
+    os.close(outer)
+    assert process.returncode == 0
+    return seen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_gets_colour_unless_it_asks_for_none() -> None:
+    assert b"\x1b[1mWhat there is\x1b[0m" in on_a_terminal()
+    assert b"\x1b" not in on_a_terminal(NO_COLOR="1")
 
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "by-hand.md"

@@ -119,9 +119,11 @@ class Update:
     """One update, all of it: `before` and `after` hold the weights, `gradient` the sums that alpha multiplies.
 
     `readings` are in the order of the sentence; errors go back to the one with index `first`, newest first in `back`.
+    `mean_factor` is the geometric mean of the factors of `fading`, None where there are none or the error becomes zero.
     `left_out` says what share of the sums for U and W (norm of the difference by norm of the whole) is missing because
     the last word's error goes no further; None where every word is learnt. `log_probabilities` are those of all words
-    of the sentence, after the update and from s(0) = 0 on; `perplexity` is of those that are learnt, and of them all.
+    of the sentence, after the update and from s(0) = 0 on; `perplexity` is of those that are learnt,
+    `sentence_perplexity` of them all.
     """
 
     number: int
@@ -130,6 +132,7 @@ class Update:
     first: int
     back: list[Back]
     fading: list[Faded]
+    mean_factor: float | None
     left_out: dict[str, float] | None
     gradient: Matrices
     after: Matrices
@@ -278,6 +281,7 @@ def _update(task: Task, matrices: Matrices, state: Array, number: int, places: r
         first,
         back,
         fading,
+        _mean_factor(fading),
         None if all_words else left_out,
         gradient,
         after,
@@ -346,6 +350,11 @@ def _fade(matrices: Matrices, readings: list[Reading], used: int) -> tuple[list[
         terms["U"].append(np.outer(reading.w, e_h))
         terms["W"].append(np.outer(reading.before, e_h))
     return faded, {name: _share(sums[used:], sums) for name, sums in terms.items()}
+
+
+def _mean_factor(fading: list[Faded]) -> float | None:
+    first, last = fading[0].norm, fading[-1].norm
+    return (last / first) ** (1 / (len(fading) - 1)) if len(fading) > 1 and first and last else None
 
 
 def _share(part: list[Array], whole: list[Array]) -> float:

@@ -65,7 +65,7 @@ def explain(
     back: Annotated[
         int | None, typer.Option(min=1, help="steps that errors and contributions go back at the most  [default: 40]")
     ] = None,
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="write a page with the unrolled net")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="write it as a page of HTML; - is standard output")] = None,
     plot: Annotated[
         str | None, typer.Option(metavar="FILE", help="write a figure, .png, .svg or .pdf; pip install 'elman[plot]'")
     ] = None,

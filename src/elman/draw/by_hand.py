@@ -16,7 +16,7 @@ from elman.draw.page import page
 from elman.draw.whiteboard import STYLE, Equation, Grid, Part, Row, Section, Step, Words, html, short, shown, terminal
 
 if TYPE_CHECKING:
-    from elman.apply.by_hand import ByHand, Faded, Matrices, Reading, Update
+    from elman.apply.by_hand import ByHand, Matrices, Reading, Update
     from elman.apply.by_hand_check import Check
     from elman.apply.by_hand_task import Task
 
@@ -218,7 +218,7 @@ def _fading(task: Task, update: Update, digits: int) -> Iterator[Part]:
         for faded in fading
     ]
     yield Grid("The error of the last word, on its way back", ["k", "at t", "length", "times", "in the sums"], rows)
-    yield Words(_outlook(fading))
+    yield Words(_outlook(update.mean_factor))
     if task.learn == "all":
         yield Words(f"Errors do not leave their window, of {counted(task.bptt, 'word')} at the most (bptt).")
         return
@@ -232,16 +232,15 @@ def _fading(task: Task, update: Update, digits: int) -> Iterator[Part]:
     )
 
 
-def _outlook(fading: Sequence[Faded]) -> str:
+def _outlook(mean: float | None) -> str:
     """Say what would become of the error over ten steps like those seen."""
-    first, last = fading[0].norm, fading[-1].norm
-    if first == 0.0 or last == 0.0:
+    if mean is None:
         return "Here the error dies out on the way: a unit that does not move passes nothing on."
-    mean = (last / first) ** (1 / (len(fading) - 1))
-    after = mean**10
     if mean < 1:
-        return f"On average a step leaves {mean:.3g} of it: after ten of them, {after:.1e} would be left. It vanishes."
-    return f"On average a step makes it {mean:.3g} times as long: ten of them, {after:.3g} times. It explodes."
+        return (
+            f"On average a step leaves {mean:.3g} of it: after ten of them, {mean**10:.1e} would be left. It vanishes."
+        )
+    return f"On average a step makes it {mean:.3g} times as long: ten of them, {mean**10:.3g} times. It explodes."
 
 
 def _moves(task: Task, update: Update) -> Iterator[Part]:
@@ -323,7 +322,7 @@ def _scores(found: ByHand, digits: int) -> Iterator[Part]:
     rows = [["none", *_row(found, task, wide, digits)]]
     rows += [[str(update.number), *_row(update, task, wide, digits)] for update in _some(found.updates)]
     said = [*(["the probability of each word that came"] if wide else []), f"the {named}"]
-    said += ["of all words"] if task.learn == "last" else []
+    said += ["and that of all words"] if task.learn == "last" else []
     yield Grid(f"After so many updates: {', '.join(said)}", head, rows)
     last = found.updates[-1]
     end = "after the update" if last.number == 1 else f"after {last.number} updates"
