@@ -101,8 +101,8 @@ def test_contexts_are_pieces_of_the_text_and_share_nothing(trained: Trained, roo
 
 def test_contexts_of_sentences_that_stand_for_themselves_do_not_leave_them(trained: Trained, room: Path) -> None:
     model = trained("sentences")
-    lines = ("".join(f" {word}" for word in line.split()) + " </s>" for line in (room / "test.txt").open())
-    whole = list(lines)
+    lines = (room / "test.txt").read_text().splitlines()
+    whole = ["".join(f" {word}" for word in line.split()) + " </s>" for line in lines]
     for unit in units(model, room / "test.txt", top=5, contexts=8).units:
         for firing in unit.contexts:
             assert "</s>" not in [*firing.before, *firing.after[:-1]]

@@ -134,6 +134,7 @@ WRONG = {
     "no format": (["--plot", "figure"], "does not say what to write"),
     "dark alone": (["--dark"], "--dark is of a figure"),
     "a folder to write to": (["--html", "."], "is no file to write to"),
+    "two results on stdout": (["--html", "-", "--json"], "both write to standard output"),
     "a unit": (["--units", "TEXT", "--unit", "8"], "there is no unit 8 in layer 1"),
 }
 
@@ -189,3 +190,15 @@ def test_training_may_tell_others(elman: Elman, texts: Texts, tmp_path: Path, mo
     result = elman("train", texts.train, "--out", tmp_path / "run", *TINY, "--log", "trackoi")
     assert result.code == 2 and "learn.log.0 = 'trackoi'" in result.sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_a_page_may_go_to_stdout_and_a_text_may_come_from_stdin(texts: Texts, model: Path) -> None:
+    command = [sys.executable, "-m", "elman", "plot", str(model)]
+    with Path(texts.valid).open("rb") as stream:
+        done = subprocess.run([*command, "--units", "-", "--html", "-"], stdin=stream, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<!DOCTYPE html>") and done.stdout.endswith("</html>\n")
+    twice = subprocess.run(
+        [*command, str(model), "--horizon", "-"], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert twice.returncode == 2 and "standard input is read once" in twice.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -21,9 +22,11 @@ from elman.apply.units import Firing, Unit, Units, WordMean
 from elman.draw import curves, horizons, projections, unit_maps
 from elman.draw.charts import Series, line_chart, log_ticks, scatter, ticks
 from elman.draw.figures import COLOURS, figure_format, look, pyplot, save, style
+from elman.draw.labels import Box, asides, box_of, overlap
 from elman.draw.sparklines import Screen
 from elman.errors import MissingExtra, OutputError, UsageError
 
+TEXTS = re.compile(r'<text x="([^"]*)" y="([^"]*)"[^>]*>([^<]*)<')
 AWKWARD = ["the", "$", "$x$", "<b>", "&", "milk", "日本", "a" * 30, " ", "\n"]
 
 
@@ -179,6 +182,7 @@ def test_ticks_are_round_and_inside() -> None:
         assert 2 <= len(found) <= 11 and all(low - 1e-9 <= tick <= high + 1e-9 for tick in found)
     assert ticks(3, 3) == [3]
     assert log_ticks(66.1, 1203.0) == [100, 200, 500, 1000]
+    assert log_ticks(61.0, 93.0) == [70, 80, 90]
 
 
 def test_a_chart_of_no_number_says_so() -> None:
@@ -234,3 +238,20 @@ def test_levels_stand_below_their_words_however_narrow_the_terminal_is() -> None
         levels += below.split()
         assert [len(part) for part in top[12:].split()] == [len(part) for part in below.split()]
     assert said == words and levels[0][0] == "▁" and levels[-1][0] == "█"
+
+
+def test_labels_take_the_place_where_they_cover_the_least() -> None:
+    room = Box(0, 0, 100, 100)
+    points = [(50.0, 50.0), (50.0, 60.0), (3.0, 98.0), (50.0, 40.0)]
+    sizes = [(20.0, 8.0)] * 4
+    chosen = asides(points, sizes, room)
+    boxes = [box_of(point, size, aside) for point, size, aside in zip(points, sizes, chosen, strict=True)]
+    assert not any(overlap(one, other) for number, one in enumerate(boxes) for other in boxes[:number])
+    assert all(overlap(box, room) == 160.0 for box in boxes), "a label leaves the room that there is"
+
+
+def test_on_a_page_labels_do_not_cover_each_other_where_there_is_room() -> None:
+    text = scatter([(0, 0), (0, 0.01), (1, 1), (0.02, 0.02)], ["one", "two", "far", "near"], x="x", y="y")
+    places = {tag.group(3): (tag.group(1), tag.group(2)) for tag in TEXTS.finditer(text)}
+    assert len({places[name] for name in ("one", "two", "near")}) == 3
+    assert 'text-anchor="middle"' in text

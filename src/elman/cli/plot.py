@@ -77,7 +77,9 @@ def plot(
         str | None, typer.Option("--plot", metavar="FILE.png|.svg|.pdf", help="draw a figure there (elman[plot])")
     ] = None,
     dark: Annotated[bool, typer.Option("--dark", help="--plot: light on dark")] = False,
-    page: Annotated[str | None, typer.Option("--html", metavar="FILE", help="write a page there, with charts")] = None,
+    page: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="write a page there, with charts; - is stdout")
+    ] = None,
     threads: Threads = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -89,6 +91,8 @@ def plot(
     flags |= {"top": top, "history": history, "tokens": tokens, "regime": regime, "oov": oov}
     _check_flags(kind, flags)
     given = {name: value for name, value in flags.items() if value not in (None, [])}
+    if page == "-" and as_json:
+        raise UsageError("--html - and --json both write to standard output", hint="give the page the name of a file")
     _check_outputs(figure, page, dark=dark)
     show = Output(figure, page, dark=dark, as_json=as_json)
     if kind == "curves":
@@ -122,6 +126,9 @@ class Output:
 
             save(figure(self.dark), self.figure)
             note(f"drawn in {self.figure}")
+        if self.page == "-":
+            print(html(), end="")
+            return
         if self.page is not None:
             write_text(Path(self.page), html())
             note(f"written to {self.page}")
@@ -237,6 +244,8 @@ def _horizon(
     from elman.apply.horizon import horizon as run
     from elman.draw import horizons as drawing
 
+    if text == "-" and len(folders) > 1:
+        raise UsageError("standard input is read once, and there are several models", hint="give the text as a file")
     options: dict[str, Any] = {name: given[name] for name in ("tokens", "regime", "oov") if name in given}
     if "history" in given:
         options["histories"] = _lengths(given["history"])

@@ -7,12 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from elman.draw.labels import Box, asides
+
 WIDTH, HEIGHT = 760, 320
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 44
 DASHES = ("", "8 4", "8 3 2 3", "2 3")
 STROKES = ("--blue", "--red", "--green", "--gold")
 MARKS = 40
 """Points up to which each has a mark."""
+
+LETTER = 6.5
+"""About the width of a letter, 11 pixels high."""
+
+ANCHOR = {"left": "start", "center": "middle", "right": "end"}
+BASELINE = {"bottom": 0.0, "center": 4.0, "top": 9.0}
+"""Where the foot of letters is below the part of them that is placed."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten from `low` to `high`, thinned out where there are many.
+    """Return 1, 2 and 5 times powers of ten from `low` to `high`, thinned out where there are many; else round numbers.
 
     >>> log_ticks(30, 900)
     [50.0, 100.0, 200.0, 500.0]
@@ -49,7 +58,8 @@ def log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if math.log10(high / low) < 4 else (1,)
     found = [factor * 10.0**power for power in powers for factor in factors]
-    return [value for value in found if low <= value <= high]
+    found = [value for value in found if low <= value <= high]
+    return found if len(found) > 2 else ticks(low, high)
 
 
 def line_chart(
@@ -114,10 +124,15 @@ def scatter(points: Sequence[tuple[float, float]], names: Sequence[str], *, x: s
     height = 560
     column = _scale(min(columns), max(columns), 60, WIDTH - 60, float)
     row = _scale(min(rows), max(rows), height - 50, 24, float)
+    places = [(column(a), row(b)) for a, b in points]
+    sizes = [(LETTER * len(name), LETTER * 1.8) for name in names]
+    room = Box(30, 40 - height, WIDTH, 0)  # upside down: in SVG y grows downwards
+    chosen = asides([(a, -b) for a, b in places], sizes, room)
     marks = "\n".join(
-        f'<g><title>{escape(name)}</title><circle cx="{column(a):.1f}" cy="{row(b):.1f}" r="2.5" fill="var(--blue)"/>'
-        f'<text x="{column(a) + 4:.1f}" y="{row(b) - 4:.1f}">{escape(name)}</text></g>'
-        for (a, b), name in zip(points, names, strict=True)
+        f'<g><title>{escape(name)}</title><circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="var(--blue)"/>'
+        f'<text x="{a + aside.right:.1f}" y="{b - aside.up + BASELINE[aside.along]:.1f}" '
+        f'text-anchor="{ANCHOR[aside.across]}">{escape(name)}</text></g>'
+        for (a, b), name, aside in zip(places, names, chosen, strict=True)
     )
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Words at their places">\n'

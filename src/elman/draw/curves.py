@@ -175,9 +175,10 @@ def _losses(axes: Any, run: RunCurves, marks: dict[str, Any]) -> None:  # noqa: 
 
 
 def log_axis(axes: Any, plt: Any) -> None:  # noqa: ANN401 - matplotlib's
-    """Make the axis from bottom to top one of logarithms, with numbers at 1, 2 and 5 times powers of ten."""
+    """Make the axis from bottom to top one of logarithms, with numbers at 1, 2, 5, 10, .. (if it is short, others)."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)) if high > 6 * low else plt.MaxNLocator(6))
     axes.yaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: short(value)))
     axes.yaxis.set_minor_formatter(plt.NullFormatter())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from elman.draw.charts import scatter
 from elman.draw.figures import COLOURS, style
+from elman.draw.labels import Box, asides
 from elman.draw.page import page, table
 from elman.draw.sparklines import Screen, words_at
 from elman.draw.unit_maps import shown
@@ -16,18 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from elman.apply.projection import Projection
-
-ASIDE = (
-    (0, 4, "center", "bottom"),
-    (0, -4, "center", "top"),
-    (5, 0, "left", "center"),
-    (-5, 0, "right", "center"),
-    (4, 3, "left", "bottom"),
-    (-4, 3, "right", "bottom"),
-    (4, -3, "left", "top"),
-    (-4, -3, "right", "top"),
-)
-"""Where a label may lie beside its point: points to the right and up, and how it is aligned; the best first."""
 
 
 def axis_names(result: Projection) -> tuple[str, str]:
@@ -69,38 +58,17 @@ def figure(result: Projection, *, dark: bool = False) -> Figure:
 
 
 def _label(axes: Any, made: Any, result: Projection) -> None:  # noqa: ANN401 - matplotlib's
-    """Put each word beside its point, where it covers the least of the labels before it and of all points."""
+    """Put each word beside its point, the most frequent first."""
     renderer = made.canvas.get_renderer()
-    places = axes.transData.transform(result.points)
-    dots = [(x - 3, y - 3, x + 3, y + 3) for x, y in places]
-    taken: list[tuple[float, float, float, float]] = []
-    for index, (point, word) in enumerate(zip(result.points, result.words, strict=True)):
-        best = None
-        label = axes.annotate(shown(word), point, xytext=(0, 0), textcoords="offset points", fontsize=7.5, zorder=4)
-        others = [*taken, *dots[:index], *dots[index + 1 :]]
-        for right, up, across, along in ASIDE:
-            label.set(ha=across, va=along, position=(right, up))
-            box = tuple(label.get_window_extent(renderer).extents)
-            covered = sum(_overlap(box, other) for other in others) + 4 * _outside(box, axes.bbox.extents)
-            if best is None or covered < best[0] - 1e-9:
-                best = (covered, (right, up), across, along, box)
-            if not covered:
-                break
-        assert best is not None
-        label.set(ha=best[2], va=best[3], position=best[1])
-        taken.append(best[4])
-
-
-def _overlap(one: Any, other: Any) -> float:  # noqa: ANN401 - four numbers
-    """Return the area that two boxes (left, bottom, right, top) share."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    return float(wide * high) if wide > 0 and high > 0 else 0.0
-
-
-def _outside(box: Any, room: Any) -> float:  # noqa: ANN401 - four numbers
-    """Return the area of a box that lies outside of another."""
-    return float((box[2] - box[0]) * (box[3] - box[1])) - _overlap(box, room)
+    labels = [
+        axes.annotate(shown(word), point, xytext=(0, 0), textcoords="offset points", fontsize=7.5, zorder=4)
+        for word, point in zip(result.words, result.points, strict=True)
+    ]
+    sizes = [(box.width, box.height) for box in (label.get_window_extent(renderer) for label in labels)]
+    places = [(float(x), float(y)) for x, y in axes.transData.transform(result.points)]
+    chosen = asides(places, sizes, Box(*axes.bbox.extents), unit=made.dpi / 72)
+    for label, aside in zip(labels, chosen, strict=True):
+        label.set(position=(aside.right, aside.up), ha=aside.across, va=aside.along)
 
 
 def html(result: Projection) -> str:
