@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from elman.errors import MissingExtra, ModelError
 from elman.network.vector_cache import VectorCache
-from elman.text.bert import BertFolder, open_bert
+from elman.text.bert import MOST_PIECES, BertFolder, open_bert
 from elman.text.corpus import default_cache_folder
 
 Vectors = NDArray[np.float32]
-TOGETHER = 16
+TOGETHER = 32
 """Windows of one length that BERT reads at once; more are no faster on a processor."""
 
 
@@ -79,7 +79,7 @@ class FrozenBert:
             self.model = load_bert(self.folder).to(self.device)
         pieces = torch.tensor([window.pieces for window in windows], device=self.device)
         hidden = self.model(input_ids=pieces, attention_mask=torch.ones_like(pieces)).last_hidden_state.float()
-        last = [above[-1 - window.last : -1].mean(0) for above, window in zip(hidden, windows, strict=True)]
+        last = [above[-window.last :].mean(0) for above, window in zip(hidden, windows, strict=True)]
         vectors: Vectors = torch.stack(last).cpu().numpy()
         return vectors
 
@@ -115,7 +115,24 @@ def load_bert(folder: BertFolder) -> Any:  # noqa: ANN401 - transformers' own cl
     lacking = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if lacking:  # transformers would draw them by lot
         raise ModelError(f"the weights of {folder.path} lack {lacking[0]}", hint="copy it again")
-    return model.float().eval()
+    return spare_last_layer(model.float().eval())
+
+
+def spare_last_layer(model: Any) -> Any:  # noqa: ANN401 - transformers' own class
+    """Let the last layer's rows, once they have looked at each other, go on only where a last word can be.
+
+    Those are the MOST_PIECES before [SEP], or fewer: `last_hidden_state` has no other rows then. Nothing reads the
+    pooler, which goes. What is left is as it was, to rounding.
+    """
+
+    def cut(_: object, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(rows[:, -1 - MOST_PIECES : -1] for rows in given)
+
+    above = model.transformer.layer[-1] if model.config.model_type == "distilbert" else model.encoder.layer[-1]
+    sums = above.sa_layer_norm if model.config.model_type == "distilbert" else above.attention.output
+    sums.register_forward_pre_hook(cut)
+    model.pooler = None
+    return model
 
 
 def bert_of(path: str, device: torch.device) -> FrozenBert:
