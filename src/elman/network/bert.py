@@ -49,11 +49,14 @@ class FrozenBert:
         of the BERT.
     device
         where it computes.
+    precision
+        "fp32", or "bf16": products are made in bf16, and kept apart from the others; all else stays fp32.
     """
 
-    def __init__(self, folder: BertFolder, device: torch.device) -> None:
-        self.folder, self.device = folder, device
-        self.cache = VectorCache(default_cache_folder() / f"bert-{folder.digest[:32]}", folder.size)
+    def __init__(self, folder: BertFolder, device: torch.device, precision: str = "fp32") -> None:
+        self.folder, self.device, self.precision = folder, device, precision
+        name = f"bert-{folder.digest[:32]}{'' if precision == 'fp32' else f'-{precision}'}"
+        self.cache = VectorCache(default_cache_folder() / name, folder.size)
         self.model: Any = None
 
     def __call__(self, windows: Sequence[Window]) -> Vectors:
@@ -78,7 +81,8 @@ class FrozenBert:
         if self.model is None:
             self.model = load_bert(self.folder).to(self.device)
         pieces = torch.tensor([window.pieces for window in windows], device=self.device)
-        hidden = self.model(input_ids=pieces, attention_mask=torch.ones_like(pieces)).last_hidden_state.float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            hidden = self.model(input_ids=pieces, attention_mask=torch.ones_like(pieces)).last_hidden_state.float()
         last = [above[-window.last :].mean(0) for above, window in zip(hidden, windows, strict=True)]
         vectors: Vectors = torch.stack(last).cpu().numpy()
         return vectors
@@ -135,7 +139,7 @@ def spare_last_layer(model: Any) -> Any:  # noqa: ANN401 - transformers' own cla
     return model
 
 
-def bert_of(path: str, device: torch.device) -> FrozenBert:
+def bert_of(path: str, device: torch.device, precision: str = "fp32") -> FrozenBert:
     """Return the BERT of a folder; networks with the same one share it.
 
     Raises
@@ -145,9 +149,9 @@ def bert_of(path: str, device: torch.device) -> FrozenBert:
     """
     folder = open_bert(path)
     changed = tuple((folder.path / name).stat().st_mtime_ns for name in ("config.json", "model.safetensors"))
-    return _shared(path, device, changed, default_cache_folder())
+    return _shared(path, device, precision, changed, default_cache_folder())
 
 
 @lru_cache(maxsize=2)
-def _shared(path: str, device: torch.device, changed: tuple[int, ...], cache: Path) -> FrozenBert:
-    return FrozenBert(open_bert(path), device)
+def _shared(path: str, device: torch.device, precision: str, changed: tuple[int, ...], cache: Path) -> FrozenBert:
+    return FrozenBert(open_bert(path), device, precision)
