@@ -43,7 +43,7 @@ def read_ahead(trainer: Trainer) -> None:
     if trainer.valid is not None:
         found += _contexts(trainer, encoder, trainer.valid, min(learn.batch, 16))
     total, done = sum(map(len, found)), 0
-    for some in torch.cat(found).split(TOGETHER):
+    for some in torch.split(torch.cat(found), TOGETHER):
         if trainer.should_stop():
             raise Interrupted(f"stopped while BERT read the text; what it made of {done:,} of {total:,} words is kept")
         start = time.perf_counter()
