@@ -43,6 +43,7 @@ class NetworkSettings(Section):
     )
     bert: Folder | None = Field(None, description="encoder bert: the folder of a BERT, which stays as it is")
     bert_size: int | None = Field(None, ge=1, description="encoder bert: numbers of its vectors; unset, what it says")
+    bert_precision: Literal["fp32", "bf16"] = Field("fp32", description="encoder bert: the numbers of BERT's products")
     bert_window: int = Field(16, ge=1, le=512, description="encoder bert: how many symbols BERT reads, the last ones")
     direct: int = Field(0, ge=0, le=64, description="n-grams up to this n add to the logits (direct connections)")
     counts: list[Annotated[int, Field(ge=0, le=24)]] = Field(

@@ -19,7 +19,7 @@ from elman.network.encoders import Bert
 from elman.network.folder import load_model, save_config, save_weights
 from elman.network.history import no_history, recent
 from elman.network.model import RecurrentNetwork
-from elman.text.bert import KINDS, open_bert
+from elman.text.bert import KINDS, MOST_PIECES, open_bert
 from elman.text.words import WordTokenizer
 
 WORDS = ["the", "cat", "Cats", "dog", "dogs", "seesn", "cow", "a", "bird"]
@@ -89,6 +89,30 @@ def test_the_drive_is_that_of_a_bert_that_reads_each_prefix_alone(
     expected = by_hand(network, symbols, folder, window)
     torch.testing.assert_close(encoded(network, symbols), expected, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(expected[1:], network.encoder.U[symbols[1:]].detach(), atol=0.1), "BERT adds something"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_read_together_have_the_vectors_of_a_whole_bert_that_reads_each_alone(
+    kind: str, tiny_bert: Callable[..., Path]
+) -> None:
+    from transformers import AutoModel
+
+    draw, whole = np.random.default_rng(2), AutoModel.from_pretrained(tiny_bert(kind)).eval()
+    inner = draw.integers(4, 11, (3 * MOST_PIECES, MOST_PIECES + 3))
+    windows = [Window((CLS, *row, SEP), 1 + place % MOST_PIECES) for place, row in enumerate(inner.tolist())]
+    found = FrozenBert(open_bert(tiny_bert(kind)), torch.device("cpu")).compute(windows)
+    for vector, window in zip(found, windows, strict=True):
+        with torch.no_grad():
+            hidden = whole(input_ids=torch.tensor([window.pieces])).last_hidden_state[0]
+        np.testing.assert_allclose(vector, hidden[-1 - window.last : -1].mean(0), rtol=1e-5, atol=1e-5)
+
+
+def test_products_in_bf16_are_near_those_in_fp32_and_never_taken_for_them(tiny_bert: Callable[..., Path]) -> None:
+    network, symbols = make(tiny_bert()), text()
+    exact, rough = (encoded(make(tiny_bert(), bert_precision=precision), symbols) for precision in ("fp32", "bf16"))
+    off = (rough - exact).norm() / (exact - network.encoder.U[symbols]).norm()
+    assert 1e-4 < off < 0.05
+    assert torch.equal(encoded(make(tiny_bert()), symbols), exact)
 
 
 def test_what_was_said_before_changes_what_bert_makes_of_a_word(tiny_bert: Callable[..., Path]) -> None:

@@ -65,9 +65,11 @@ def explain(
     back: Annotated[
         int | None, typer.Option(min=1, help="steps that errors and contributions go back at the most  [default: 40]")
     ] = None,
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="write it as a page of HTML; - is standard output")] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="write it as a page of HTML; - is standard output")
+    ] = None,
     plot: Annotated[
-        str | None, typer.Option(metavar="FILE", help="write a figure, .png, .svg or .pdf; pip install 'elman[plot]'")
+        str | None, typer.Option(metavar="FILE", help="write a figure: .png, .svg, .pdf; pip install 'elman[plot]'")
     ] = None,
     threads: Threads = None,
     device: Device = "cpu",

@@ -45,6 +45,12 @@ class Lines(Listener):
         """Print what training begins with."""
         note(message)
 
+    def on_reading(self, done: int, total: int, words_per_second: float) -> None:
+        """Print a line if the last one is some seconds old."""
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            note(f"BERT reads the text {done / total:4.0%}: {words_per_second:.0f} words/s")
+
     def on_update(self, progress: Standing, per_epoch: int, loss: float, symbols_per_second: float) -> None:
         """Print a line if the last one is some seconds old."""
         if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
@@ -82,10 +88,21 @@ class Bar(Listener):
             transient=True,
         )
         self.task: TaskID | None = None
+        self.reading: TaskID | None = None
 
     def on_start(self, message: str) -> None:
         """Print what training begins with, above the bar."""
         self.bar.console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+    def on_reading(self, done: int, total: int, words_per_second: float) -> None:
+        """Move a bar of its own, which goes when the text is read."""
+        speed = f"{words_per_second:.0f} words/s"
+        if self.reading is None:
+            self.reading = self.bar.add_task("BERT reads the text", total=total, speed=speed)
+        self.bar.update(self.reading, completed=done, speed=speed)
+        if done == total:
+            self.bar.remove_task(self.reading)
+            self.reading = None
 
     def on_update(self, progress: Standing, per_epoch: int, loss: float, symbols_per_second: float) -> None:
         """Move the bar."""

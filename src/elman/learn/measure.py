@@ -98,7 +98,7 @@ def states_and_targets(
     device = next(network.parameters()).device
     one_stream = regime != "sentences" and batch == 1
     state: State = ()
-    for inputs, targets, mask, fresh in _batches(scorer, corpus, tokenizer, regime, batch):
+    for inputs, targets, mask, fresh in batches(network, corpus, tokenizer, regime, batch, block=scorer.block):
         state = fresh or state
         symbols = on_device(known_symbols(inputs, tokenizer), device)
         if one_stream:
@@ -115,11 +115,13 @@ def states_and_targets(
             yield states[keep], following[keep]
 
 
-def _batches(
-    scorer: Scorer, corpus: Corpus, tokenizer: Tokenizer, regime: str, batch: int
+def batches(
+    network: RecurrentNetwork, corpus: Corpus, tokenizer: Tokenizer, regime: str, batch: int, *, block: int = WINDOW
 ) -> Iterator[tuple[Batch, Batch, NDArray[np.bool_], State | None]]:
-    """Yield inputs, targets and mask, (T, B), and the state to start from, or None to carry the last one on."""
-    network = scorer.network
+    """Yield inputs, targets and mask, (T, B), and the state to start from, or None to carry the last one on.
+
+    One stream comes in windows of `block` steps.
+    """
     if regime == "sentences":
         for item in sentence_batches(corpus.ids, batch, tokenizer.end_id):
             fresh: State | None = network.initial_state(item.inputs.shape[1])
@@ -130,7 +132,7 @@ def _batches(
         return
     batch = max(1, min(batch, len(corpus.ids)))
     state: State | None = network.initial_state(batch)
-    length = scorer.block if batch == 1 else max(16, WINDOW // batch)
+    length = block if batch == 1 else max(16, WINDOW // batch)
     for inputs, targets in windows(corpus.ids, batch, length, tokenizer.end_id):
         yield inputs, targets, np.ones(targets.shape, dtype=bool), state
         state = None

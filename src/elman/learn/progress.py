@@ -37,6 +37,9 @@ class Listener:
     def on_start(self, message: str) -> None:
         """Hear, before the first update, what training begins with."""
 
+    def on_reading(self, done: int, total: int, words_per_second: float) -> None:
+        """Hear how far a BERT has read a text, before the first update."""
+
     def on_update(self, progress: Progress, per_epoch: int, loss: float, symbols_per_second: float) -> None:
         """Hear of every update; `loss` is in nats a symbol over the epoch so far."""
 

@@ -18,6 +18,7 @@ from elman.learn.checkpoint import CHECKPOINT
 from elman.learn.measure import measure
 from elman.learn.optimizers import OPTIMIZERS
 from elman.learn.progress import Listener
+from elman.learn.reading_ahead import read_ahead
 from elman.learn.run_folder import card_of, clear_folder, holds_finished_run, refuse_changes, stored_settings
 from elman.learn.schedules import SCHEDULES
 from elman.learn.steps import symbol_counts
@@ -188,6 +189,7 @@ def train_model(
         listener=listener,
         should_stop=should_stop,
     )
+    read_ahead(trainer)
     # Only now, when nothing is left that could be refused, is a model that stood here touched.
     if going_on:
         trainer.resume()

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from elman.errors import MissingExtra, ModelError
 from elman.network.vector_cache import VectorCache
-from elman.text.bert import BertFolder, open_bert
+from elman.text.bert import MOST_PIECES, BertFolder, open_bert
 from elman.text.corpus import default_cache_folder
 
 Vectors = NDArray[np.float32]
-TOGETHER = 16
+TOGETHER = 32
 """Windows of one length that BERT reads at once; more are no faster on a processor."""
 
 
@@ -49,11 +49,14 @@ class FrozenBert:
         of the BERT.
     device
         where it computes.
+    precision
+        "fp32", or "bf16": products are made in bf16, and kept apart from the others; all else stays fp32.
     """
 
-    def __init__(self, folder: BertFolder, device: torch.device) -> None:
-        self.folder, self.device = folder, device
-        self.cache = VectorCache(default_cache_folder() / f"bert-{folder.digest[:32]}", folder.size)
+    def __init__(self, folder: BertFolder, device: torch.device, precision: str = "fp32") -> None:
+        self.folder, self.device, self.precision = folder, device, precision
+        name = f"bert-{folder.digest[:32]}{'' if precision == 'fp32' else f'-{precision}'}"
+        self.cache = VectorCache(default_cache_folder() / name, folder.size)
         self.model: Any = None
 
     def __call__(self, windows: Sequence[Window]) -> Vectors:
@@ -78,8 +81,9 @@ class FrozenBert:
         if self.model is None:
             self.model = load_bert(self.folder).to(self.device)
         pieces = torch.tensor([window.pieces for window in windows], device=self.device)
-        hidden = self.model(input_ids=pieces, attention_mask=torch.ones_like(pieces)).last_hidden_state.float()
-        last = [above[-1 - window.last : -1].mean(0) for above, window in zip(hidden, windows, strict=True)]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            hidden = self.model(input_ids=pieces, attention_mask=torch.ones_like(pieces)).last_hidden_state.float()
+        last = [above[-window.last :].mean(0) for above, window in zip(hidden, windows, strict=True)]
         vectors: Vectors = torch.stack(last).cpu().numpy()
         return vectors
 
@@ -115,10 +119,27 @@ def load_bert(folder: BertFolder) -> Any:  # noqa: ANN401 - transformers' own cl
     lacking = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if lacking:  # transformers would draw them by lot
         raise ModelError(f"the weights of {folder.path} lack {lacking[0]}", hint="copy it again")
-    return model.float().eval()
+    return spare_last_layer(model.float().eval())
 
 
-def bert_of(path: str, device: torch.device) -> FrozenBert:
+def spare_last_layer(model: Any) -> Any:  # noqa: ANN401 - transformers' own class
+    """Let the last layer's rows, once they have looked at each other, go on only where a last word can be.
+
+    Those are the MOST_PIECES before [SEP], or fewer: `last_hidden_state` has no other rows then. Nothing reads the
+    pooler, which goes. What is left is as it was, to rounding.
+    """
+
+    def cut(_: object, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(rows[:, -1 - MOST_PIECES : -1] for rows in given)
+
+    above = model.transformer.layer[-1] if model.config.model_type == "distilbert" else model.encoder.layer[-1]
+    sums = above.sa_layer_norm if model.config.model_type == "distilbert" else above.attention.output
+    sums.register_forward_pre_hook(cut)
+    model.pooler = None
+    return model
+
+
+def bert_of(path: str, device: torch.device, precision: str = "fp32") -> FrozenBert:
     """Return the BERT of a folder; networks with the same one share it.
 
     Raises
@@ -128,9 +149,9 @@ def bert_of(path: str, device: torch.device) -> FrozenBert:
     """
     folder = open_bert(path)
     changed = tuple((folder.path / name).stat().st_mtime_ns for name in ("config.json", "model.safetensors"))
-    return _shared(path, device, changed, default_cache_folder())
+    return _shared(path, device, precision, changed, default_cache_folder())
 
 
 @lru_cache(maxsize=2)
-def _shared(path: str, device: torch.device, changed: tuple[int, ...], cache: Path) -> FrozenBert:
-    return FrozenBert(open_bert(path), device)
+def _shared(path: str, device: torch.device, precision: str, changed: tuple[int, ...], cache: Path) -> FrozenBert:
+    return FrozenBert(open_bert(path), device, precision)

@@ -152,7 +152,7 @@ class Bert(OneHot):
             raise UsageError(
                 "network.encoder bert needs network.bert, and network.bert_size, which comes from it", hint=hint
             )
-        self.path, self.memory = settings.bert, settings.bert_window - 1
+        self.path, self.memory, self.precision = settings.bert, settings.bert_window - 1, settings.bert_precision
         self.P = nn.Parameter(torch.zeros(settings.bert_size, drive_size))
         self.register_buffer("pieces", torch.full((dictionary_size, MOST_PIECES), -1, dtype=torch.int32))
         self.register_buffer("digest", torch.zeros(32, dtype=torch.uint8))
@@ -160,7 +160,7 @@ class Bert(OneHot):
 
     def learn(self, tokenizer: Tokenizer) -> None:
         """Take the pieces of the words of a dictionary, and the digest of BERT's weights, from its folder."""
-        folder = bert_of(self.path, self.P.device).folder
+        folder = bert_of(self.path, self.P.device, self.precision).folder
         self.pieces.copy_(torch.from_numpy(folder.pieces_of(tokenizer)))
         self.digest.copy_(torch.tensor(list(bytes.fromhex(folder.digest)), dtype=torch.uint8))
 
@@ -168,7 +168,7 @@ class Bert(OneHot):
     def bert(self) -> FrozenBert:
         """The BERT, from its folder; it has to be the one that the network learnt with."""
         if self._bert is None or self._bert.device != self.P.device:
-            found = bert_of(self.path, self.P.device)
+            found = bert_of(self.path, self.P.device, self.precision)
             if bytes(self.digest.tolist()).hex() != found.folder.digest:
                 hint = "give network.bert, in the model's config.json, the folder of that one"
                 raise ModelError(f"{self.path} holds another BERT than the one this model learnt with", hint=hint)
