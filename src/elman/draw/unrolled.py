@@ -105,7 +105,7 @@ def _legend(found: Explanation) -> str:
 def _script(found: Explanation, scale: Scale) -> str:
     """Return the script, with the norms that the picture's bottom row shows."""
     layers = found.summary.layers
-    norms = {why.t: [float(f"{norm:.4g}") for norm in main_errors(why, layers).norms] for why in found.why}
+    norms = {why.t: [float(f"{norm:.6g}") for norm in main_errors(why, layers).norms] for why in found.why}
     numbers = {"NORMS": norms, "LOW": scale.low, "HIGH": scale.high, "LEFT": LEFT, "COLUMN": COLUMN}
     constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in numbers.items())
     return f"{constants}const STRIDE = {COLUMN + GAP};\n{SCRIPT}"
