@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli.common import note, print_json
+from elman.cli.common import can_print, note, print_json
 from elman.errors import ElmanError, OutputError, TextError, UsageError
 
 ByHand = Annotated[
@@ -164,13 +164,5 @@ def _print(found: Any, checks: Any, digits: int) -> None:  # noqa: ANN401 - ByHa
     width = max(NARROW, min(WIDE, shutil.get_terminal_size((80, 24)).columns))
     screen = Console()
     colour = screen.is_terminal and screen.color_system is not None and not screen.no_color
-    signs = UNICODE if _can_print("".join(("═", *UNICODE.top, *UNICODE.replaced.values()))) else ASCII
+    signs = UNICODE if can_print("".join(("═", *UNICODE.top, *UNICODE.replaced.values()))) else ASCII
     sys.stdout.write(text(found, checks, digits=digits, width=width, signs=signs, colour=colour))
-
-
-def _can_print(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -129,3 +129,12 @@ def number(value: Any, digits: int = 4) -> str:  # noqa: ANN401 - a card may hol
     ('1235', '0.0001234', '-')
     """
     return f"{value:.{digits}g}" if isinstance(value, int | float) else "-"
+
+
+def can_print(text: str) -> bool:
+    """Return whether standard output can say these letters."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elman.cli import by_hand as whiteboard
-from elman.cli.common import Device, Json, Threads, load, note, print_json
+from elman.cli.common import Device, Json, Threads, can_print, load, note, print_json
 from elman.cli.use import prompt_text
 from elman.draw.unrolled_words import (
     MINUS,
@@ -222,11 +222,7 @@ def _print_norms(why: Why, errors: Errors, shares: list[float]) -> None:
 
 def bar_of() -> str:
     """Return what bars are made of: a block, where stdout can say one."""
-    try:
-        "█".encode(sys.stdout.encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return "#"
-    return "█"
+    return "█" if can_print("█") else "#"
 
 
 def _print_words(found: Explanation) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.cli.common import Device, Json, Regime, Threads, choose, load, note, print_json
+from elman.cli.common import Device, Json, Regime, Threads, can_print, choose, load, note, print_json
 from elman.errors import UsageError
 from elman.files import write_text
 
@@ -143,11 +143,7 @@ def screen() -> Screen:
     """Return what stdout can show: NO_COLOR, TERM=dumb and what is no terminal get no colour."""
     from elman.draw.sparklines import BLOCKS, EIGHTHS, Screen
 
-    try:
-        (BLOCKS + EIGHTHS + "·").encode(sys.stdout.encoding or "utf-8")
-        unicode = True
-    except (UnicodeEncodeError, LookupError):
-        unicode = False
+    unicode = can_print(BLOCKS + EIGHTHS + "·")
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return Screen(width=max(40, shutil.get_terminal_size().columns), unicode=unicode, colour=colour)
 

@@ -19,6 +19,7 @@ from elman.cli.common import (
     Regime,
     Text,
     Threads,
+    can_print,
     choose,
     load,
     note,
@@ -73,17 +74,9 @@ def print_bars(answers: list[tuple[str, float]]) -> None:
     names = [token if token.isprintable() and token == token.strip() else repr(token) for token, _ in answers]
     width = max(map(len, names))
     most = max(probability for _, probability in answers)
-    block = "█" if _can_print("█") else "#"
+    block = "█" if can_print("█") else "#"
     for name, (_, probability) in zip(names, answers, strict=True):
         print(f"{name:<{width}}  {probability:.4f}  {block * max(1, round(30 * probability / most))}")
-
-
-def _can_print(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def generate(
