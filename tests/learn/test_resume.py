@@ -135,3 +135,15 @@ def test_a_run_that_went_back_goes_on_bit_for_bit(
     assert "cells.0.W held what is no finite number" in setbacks[0]["setback"]
     assert setbacks[0]["failed_update"] == at + 2
     assert setbacks[0]["update"] <= at
+
+
+def test_direct_connections_learn_by_sgd_where_that_is_asked_for(texts: tuple[Path, Path], tmp_path: Path) -> None:
+    """One update from weights of zero: SGD moves them by the errors, Adam all by alpha."""
+    sizes = {}
+    for rule in ("false", "true"):
+        pairs = [*SMALL, "direct=3", "optimizer=adam", "alpha=0.02", "beta=0", "max_updates=1", f"direct_sgd={rule}"]
+        model = train_model(texts[0], tmp_path / rule, build(parse_pairs(pairs)), valid=texts[1])
+        weights = dict(model.network.named_parameters())["output.direct.weight"].detach()
+        sizes[rule] = weights[weights != 0].abs()
+    assert sizes["false"].max() / sizes["false"].median() < 1.01
+    assert sizes["true"].max() / sizes["true"].median() > 2
