@@ -51,7 +51,10 @@ class Losses(Listener):
 
 listener = Losses()
 train, valid, out = sys.argv[1:]
-settings = build(read_recipe("notes-full"), {"learn.max_updates": 12})
+plain = {"network.embedding": None, "network.tied": False, "network.bias": False, "network.output": "full"}
+start = {"network.init_range": 2.5, "network.recurrent_scale": 0.004, "network.output_scale": 0.008}
+rates = {"learn.alpha": 1e-4, "learn.batch": 64, "learn.noise": 0.0, "learn.max_updates": 12}
+settings = build(read_recipe("notes-full"), {**plain, **start, **rates})
 card = train_model(train, Path(out), settings, valid=valid, listener=listener).card
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"losses": listener.losses, "peak": peak, "parameters": card["parameters"]}))

@@ -182,7 +182,7 @@ def test_a_run_of_dna_is_not_resumed_as_one_of_a_text(elman: Elman, fasta: Path,
     running.send_signal(signal.SIGINT)
     rest = running.communicate(timeout=60)[1]
     assert running.returncode == 130 and "Traceback" not in rest
-    assert "Stopping after this update, with the passes that are finished saved" in rest
+    assert "Stopping as soon as the passes that are finished can be saved" in rest
     assert "finished passes are kept" in rest and "--resume goes on from there" in rest
     result = elman("train", fasta, "--out", tmp_path / "m", "--resume")
     assert result.code == 2 and "holds a training run of DNA" in result.sentence and "--unit dna" in result.err

@@ -212,7 +212,7 @@ class Interrupts:
         if self.pressed or not self.training:
             raise KeyboardInterrupt
         self.pressed = True
-        note(f"Stopping after this update, with {self.kept} saved; press Ctrl-C again to stop at once.")
+        note(f"Stopping as soon as {self.kept} can be saved; press Ctrl-C again to stop at once.")
 
 
 @contextmanager
