@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import tomllib
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("results.md")
@@ -55,9 +56,20 @@ def card(facts: dict) -> str:
     return "\n".join([*lines, "", "```sh", *facts["commands"].values(), "```", ""])
 
 
+def not_run(name: str, plan: dict) -> str:
+    """Return what stands in the place of a card that nobody has made yet."""
+    commands = [text for key, text in plan.items() if key.startswith(("prepare", "train", "test"))]
+    lines = [f"### {name}", "", f"Not run. {plan.get('why', '')}".rstrip(), ""]
+    lines += [f"- rival: {rival}" for rival in plan["rivals"]]
+    return "\n".join([*lines, "", "```sh", *commands, "```", ""])
+
+
 def cards() -> str:
-    """Return all cards."""
-    return "\n".join(card(json.loads(path.read_text("utf-8"))) for path in sorted(CARDS.glob("*.json")))
+    """Return all cards, in the order of their names."""
+    plans = tomllib.loads((CARDS / "cards.toml").read_text("utf-8"))
+    made = {path.stem: card(json.loads(path.read_text("utf-8"))) for path in CARDS.glob("*.json")}
+    waiting = {name: not_run(name, plan) for name, plan in plans.items() if name not in made}
+    return "\n".join(text for _, text in sorted({**made, **waiting}.items()))
 
 
 def page() -> str:
